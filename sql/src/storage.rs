@@ -1,0 +1,129 @@
+//! The transactions and tables that the SQL engine works on, as traits which the server implements.
+//!
+//! The engine knows nothing of networking, Raft or replica sets: it names rows by a [`Placement`] and a key, and the
+//! implementation finds the replica set. Keys are order-preserving and begin with the table's storage id (see `key`).
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::catalog::Catalog;
+use crate::error::Error;
+
+/// Where rows live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// In the replica set that owns this slot of the distribution map (hash-distributed tables, by key).
+    Slot(u16),
+    /// In every replica set: for scans of hash-distributed tables.
+    AllSlots,
+    /// A full copy in each replica set: `DUPLICATE` tables. Read from any one, written to all.
+    Duplicate,
+}
+
+/// How a read treats the rows it finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadMode {
+    /// At the transaction's snapshot.
+    Snapshot,
+    /// Lock the keys at their leaders first and read the newest values (UPDATE, DELETE, SELECT FOR UPDATE).
+    Lock,
+}
+
+/// One row as stored.
+#[derive(Clone, Debug)]
+pub struct StoredRow {
+    /// The whole key, storage id included.
+    pub key: Bytes,
+    /// The encoded row.
+    pub value: Bytes,
+}
+
+/// A piece of a scan. Rows of one page are in key order (descending for reverse scans) if the scan asked for `ordered`.
+#[derive(Clone, Debug, Default)]
+pub struct ScanPage {
+    /// The rows, at most as many as the implementation finds handy (about 1 MiB).
+    pub rows: Vec<StoredRow>,
+    /// Hand this back to go on; `None` when the scan is complete.
+    pub next: Option<ScanCursor>,
+}
+
+/// Opaque position of a scan.
+#[derive(Clone, Debug)]
+pub struct ScanCursor(pub Bytes);
+
+/// What to scan.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// Where.
+    pub placement: Placement,
+    /// Whole keys, start inclusive, end exclusive.
+    pub range: Range<Bytes>,
+    /// Merge replica sets so that pages come in key order.
+    pub ordered: bool,
+    /// Descending order; implies `ordered`.
+    pub reverse: bool,
+    /// A hint how many rows are wanted in all.
+    pub limit: Option<u64>,
+}
+
+/// Options of a new transaction.
+#[derive(Clone, Debug, Default)]
+pub struct TransactionOptions {
+    /// Declared READ ONLY: writes are refused with 25006 by the engine.
+    pub read_only: bool,
+    /// The transaction that this one repeats, by its age; keeps its place in lock queues.
+    pub age_of: Option<u64>,
+}
+
+/// A database as one gateway sees it.
+#[async_trait]
+pub trait Database: Send + Sync {
+    /// Begins a transaction. Costs nothing until the first read or write.
+    fn begin(&self, options: &TransactionOptions) -> Result<Box<dyn Transaction>, Error>;
+    /// The newest catalog this gateway knows, perhaps outdated; answers that depend on it are checked by the transaction.
+    fn cached_catalog(&self) -> Arc<Catalog>;
+    /// `committed`, `aborted`, `in progress`, or `None` when it is not known any more.
+    async fn txid_status(&self, txid: i64) -> Result<Option<&'static str>, Error>;
+}
+
+/// One transaction. Dropping it without `commit` rolls it back.
+#[async_trait]
+pub trait Transaction: Send {
+    /// The catalog of the transaction's snapshot with the transaction's own DDL on top. The first call may return a cached
+    /// catalog; whatever is answered on its ground is validated like any other read.
+    async fn catalog(&mut self) -> Result<Arc<Catalog>, Error>;
+    /// Makes sure that the catalog returned last is the true one at the snapshot; `Ok(true)` if so. `Ok(false)`: call `catalog` and plan
+    /// again. To be called before an error that depends on the catalog ("does not exist") is reported.
+    async fn catalog_is_current(&mut self) -> Result<bool, Error>;
+    /// Replaces the catalog by `new` within this transaction; committed with it. Needs every replica set.
+    async fn alter_catalog(&mut self, new: Arc<Catalog>) -> Result<(), Error>;
+    /// A storage id never used before, for a new or rewritten table.
+    async fn new_storage_id(&mut self) -> Result<u32, Error>;
+    /// Declares that the statement uses this version of a table, so that DDL racing with it is a conflict.
+    fn uses_table(&mut self, table: &crate::catalog::Table);
+    /// Reads rows by key, own writes included. The answer has one element per key.
+    async fn get(&mut self, keys: &[(Placement, Bytes)], mode: ReadMode) -> Result<Vec<Option<Bytes>>, Error>;
+    /// Reads a piece of a range, own writes included; the span read is remembered for validation.
+    async fn scan(&mut self, scan: &Scan, from: Option<ScanCursor>) -> Result<ScanPage, Error>;
+    /// Buffers a write; `value` `None` deletes. `insert` makes an existing row an error (23505) at the latest on commit.
+    /// Streams ahead as staged writes above `transaction_memory`.
+    async fn put(&mut self, placement: Placement, key: Bytes, value: Option<Bytes>, insert: bool) -> Result<(), Error>;
+    /// A hidden row id for a table without a primary key, and the slot it lives in.
+    fn new_row_id(&mut self) -> ([u8; 16], u16);
+    /// This transaction's id for `txid_current()`; the transaction then leaves a record for `txid_status()`.
+    async fn txid_current(&mut self) -> Result<i64, Error>;
+    /// Marks the end of a statement: a later statement may see a moved snapshot only if everything read so far still holds.
+    /// On an error inside the statement `failed` is true and its writes since the last mark are dropped.
+    async fn end_statement(&mut self, failed: bool) -> Result<(), Error>;
+    /// Validates what was read so far, so that an error which depends on data may be reported.
+    async fn validate(&mut self) -> Result<(), Error>;
+    /// Commits. `Ok` only if it is committed; [`Error`] with 40001 if it certainly is not, 40003 if it cannot be known.
+    async fn commit(self: Box<Self>) -> Result<(), Error>;
+    /// Rolls back.
+    async fn rollback(self: Box<Self>);
+    /// The age to hand to [`TransactionOptions::age_of`] when this transaction is repeated.
+    fn age(&self) -> u64;
+}
