@@ -1,0 +1,87 @@
+//! Interrupting a statement: cancel requests and `statement_timeout`, both 57014.
+//!
+//! The running statement's future is polled inside [`interruptible`], which looks at the cancel flag and the deadline at each
+//! wake-up, without allocating. A commit is never interrupted: its outcome would be unknown.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+
+use futures::future::BoxFuture;
+use futures::task::AtomicWaker;
+
+#[derive(Debug, Default)]
+struct Shared {
+    cancelled: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// Cancels the statement that a session is running. Cheap to clone; usable from any thread.
+#[derive(Clone, Debug, Default)]
+pub struct CancelHandle(Arc<Shared>);
+
+impl CancelHandle {
+    /// Makes the running statement, if there is one, end with 57014. A session that runs nothing ignores it.
+    pub fn cancel(&self) {
+        self.0.cancelled.store(true, Ordering::SeqCst);
+        self.0.waker.wake();
+    }
+
+    /// Whether a cancel request has come since the statement began.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.0.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Forgets a request that came before a statement began.
+    pub(crate) fn clear(&self) {
+        self.0.cancelled.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Why a statement was interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interrupt {
+    /// A cancel request.
+    Cancelled,
+    /// `statement_timeout`.
+    TimedOut,
+}
+
+/// Runs `work` until it is done, cancelled, or `deadline` completes.
+pub(crate) async fn interruptible<F: Future>(cancel: &CancelHandle, deadline: Option<&mut BoxFuture<'static, ()>>, work: F) -> Result<F::Output, Interrupt> {
+    let mut work = pin!(work);
+    let mut deadline = deadline;
+    std::future::poll_fn(move |context| {
+        if let Poll::Ready(output) = work.as_mut().poll(context) {
+            return Poll::Ready(Ok(output));
+        }
+        // Register before looking, else a request between the two would be lost.
+        cancel.0.waker.register(context.waker());
+        if cancel.is_cancelled() {
+            return Poll::Ready(Err(Interrupt::Cancelled));
+        }
+        if let Some(deadline) = deadline.as_mut() {
+            if deadline.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Err(Interrupt::TimedOut));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Lets other tasks of the runtime run, and the interrupts be seen, in loops that wait for nothing else.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(move |context| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
