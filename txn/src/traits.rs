@@ -1,0 +1,92 @@
+//! What a replica set asks of the world around it: its replicated log, and the way to other replica sets.
+//!
+//! The node implements both over its network and consensus, the simulation over fakes. Nothing else of either is known here.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::protocol::{Request, Response, SetId, Term};
+
+/// The replicated log of one replica set, as the element beside it sees it.
+#[async_trait]
+pub trait ReplicaLog: Send + Sync {
+    /// The term in which this element leads; `None` unless it leads *and* has applied its own first entry of that term.
+    fn term(&self) -> Option<Term>;
+
+    /// Enqueues a command. Never waits: the order of the calls is the order in the log, so timestamps are assigned and
+    /// proposed under one mutex. When a command is applied here, no command proposed before it in the same term can be
+    /// applied any more unless it already was.
+    fn propose(&self, command: Bytes) -> Proposal;
+
+    /// Whether this element still led in `term` at some moment after the call began. Cheap: callers that wait share one round.
+    async fn prove(&self, term: Term) -> bool;
+}
+
+/// The fate of a proposed command cannot be observed: it may have been applied, or may still be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the proposal was lost from sight")]
+pub struct Lost;
+
+/// A command on its way through the log. Resolves to the reply of apply, or to [`Lost`].
+#[derive(Debug)]
+pub struct Proposal(oneshot::Receiver<Bytes>);
+
+/// The other end of a [`Proposal`]; dropping it means [`Lost`].
+#[derive(Debug)]
+pub struct ProposalSender(oneshot::Sender<Bytes>);
+
+impl Proposal {
+    /// A proposal and the end that resolves it.
+    pub fn channel() -> (ProposalSender, Proposal) {
+        let (sender, receiver) = oneshot::channel();
+        (ProposalSender(sender), Proposal(receiver))
+    }
+
+    /// A proposal that is lost from the start.
+    pub fn lost() -> Proposal {
+        Proposal::channel().1
+    }
+}
+
+impl ProposalSender {
+    /// Hands over the reply of apply. Whoever proposed may have stopped waiting; that is no error.
+    pub fn applied(self, reply: Bytes) {
+        let _ = self.0.send(reply);
+    }
+}
+
+impl Future for Proposal {
+    type Output = Result<Bytes, Lost>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map_err(|_| Lost)
+    }
+}
+
+/// The way to the leaders of the replica sets of this database. Implementations find the leader and follow its hints.
+#[async_trait]
+pub trait Sets: Send + Sync {
+    /// Sends a request to the leader of a set and waits for its answer.
+    ///
+    /// A request that changes something is sent to one element only: it is not repeated elsewhere after it may have arrived.
+    async fn call(&self, set: SetId, request: Request) -> Result<Response, CallError>;
+}
+
+/// Why a call has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// It certainly never left; it may be repeated.
+    #[error("the request to replica set {0} was not sent")]
+    NotSent(SetId),
+    /// It was sent and no answer came: it may have been executed.
+    #[error("the answer of replica set {0} was lost")]
+    Lost(SetId),
+    /// The set has no leader that can be reached. It certainly never left.
+    #[error("replica set {0} is unavailable")]
+    Unavailable(SetId),
+}
