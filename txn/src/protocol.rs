@@ -275,8 +275,6 @@ pub enum Operation {
         txn: TxnId,
         /// Its outcome.
         outcome: Outcome,
-        /// All sets that take part.
-        participants: Vec<SetId>,
     },
     /// Asks what became of a transaction. Any time; answered by [`Reply::Status`].
     Inquire {
@@ -284,8 +282,6 @@ pub enum Operation {
         txn: TxnId,
         /// If nothing is known of it, replicate a refusal first, so that the answer is final ([`TxnStatus::Aborted`]).
         refuse: bool,
-        /// All sets that take part, as far as the asker knows. With none, the record of a refusal is kept for good.
-        participants: Vec<SetId>,
     },
     /// Whether nothing in the spans has changed since the snapshot, and nothing is about to. Any time; answered by
     /// [`Reply::Valid`] or refused with [`Refusal::Conflict`].
