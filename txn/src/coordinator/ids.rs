@@ -3,21 +3,24 @@
 //! watermark in its log may forget those outcomes, and answers a late duplicate "forgotten" (ARCHITECTURE §6, rule 10).
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::protocol::{GatewayId, TxnId};
 
-/// Bits of an id that count within one gateway process.
-pub(crate) const COUNTER_BITS: u32 = 35;
-
 #[derive(Debug)]
 pub(crate) struct Ids {
-    base: u64,
+    gateway: GatewayId,
     inner: Mutex<Inner>,
     /// The watermark, readable without the lock.
     low: AtomicU64,
+    /// Set when the coordinator stops: nobody takes care of what is open any more, so the watermark stays.
+    frozen: AtomicBool,
+    /// Woken whenever nothing is open.
+    idle: Notify,
 }
 
 #[derive(Debug)]
@@ -26,29 +29,63 @@ struct Inner {
     open: BTreeSet<u64>,
 }
 
+/// A transaction that is not finished. The transaction itself and every background job about it hold one; the id counts as
+/// finished when the last of them is dropped.
+#[derive(Debug)]
+pub(crate) struct Unfinished {
+    ids: Arc<Ids>,
+    txn: TxnId,
+}
+
+impl Unfinished {
+    pub(crate) fn txn(&self) -> TxnId {
+        self.txn
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        self.ids.finish(self.txn);
+    }
+}
+
 impl Ids {
-    pub(crate) fn new(gateway: GatewayId, first: u64) -> Self {
-        let base = u64::from(gateway.0) << COUNTER_BITS;
-        assert!(base >> 63 == 0, "instance numbers have 10 bits");
-        Ids { base, inner: Mutex::new(Inner { next: first, open: BTreeSet::new() }), low: AtomicU64::new(base | first) }
+    pub(crate) fn new(gateway: GatewayId, first: u64) -> Arc<Self> {
+        Arc::new(Ids {
+            gateway,
+            inner: Mutex::new(Inner { next: first, open: BTreeSet::new() }),
+            low: AtomicU64::new(TxnId::new(gateway, first).0),
+            frozen: AtomicBool::new(false),
+            idle: Notify::new(),
+        })
+    }
+
+    pub(crate) fn gateway(&self) -> GatewayId {
+        self.gateway
     }
 
     /// A new id; it holds the watermark back until it is finished.
-    pub(crate) fn begin(&self) -> TxnId {
+    pub(crate) fn begin(self: &Arc<Self>) -> Arc<Unfinished> {
         let mut inner = self.inner.lock();
         let counter = inner.next;
-        assert!(counter >> COUNTER_BITS == 0, "34 thousand million transactions in one process");
         inner.next += 1;
         inner.open.insert(counter);
-        TxnId(self.base | counter)
+        drop(inner);
+        Arc::new(Unfinished { ids: Arc::clone(self), txn: TxnId::new(self.gateway, counter) })
     }
 
-    pub(crate) fn finish(&self, txn: TxnId) {
+    fn finish(&self, txn: TxnId) {
+        if self.frozen.load(Ordering::Acquire) {
+            return;
+        }
         let mut inner = self.inner.lock();
-        let known = inner.open.remove(&(txn.0 & ((1 << COUNTER_BITS) - 1)));
-        debug_assert!(known, "{txn:?} finished twice");
+        let known = inner.open.remove(&txn.counter());
+        assert!(known, "{txn:?} finished twice");
         let low = inner.open.first().copied().unwrap_or(inner.next);
-        self.low.store(self.base | low, Ordering::Release);
+        self.low.store(TxnId::new(self.gateway, low).0, Ordering::Release);
+        if inner.open.is_empty() {
+            self.idle.notify_waiters();
+        }
     }
 
     /// All ids below this one are finished.
@@ -60,6 +97,24 @@ impl Ids {
     pub(crate) fn open(&self) -> usize {
         self.inner.lock().open.len()
     }
+
+    /// Returns once nothing is open.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let idle = self.idle.notified();
+            tokio::pin!(idle);
+            idle.as_mut().enable();
+            if self.open() == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// Stops the watermark for good.
+    pub(crate) fn freeze(&self) {
+        self.frozen.store(true, Ordering::Release);
+    }
 }
 
 #[cfg(test)]
@@ -68,16 +123,21 @@ mod tests {
 
     #[test]
     fn the_watermark_stays_below_the_oldest_unfinished_id() {
-        let ids = Ids::new(GatewayId(5), 7);
-        let base = 5u64 << COUNTER_BITS;
-        assert_eq!(ids.watermark(), TxnId(base | 7));
+        let gateway = GatewayId::new(5, 3);
+        let ids = Ids::new(gateway, 7);
+        assert_eq!(ids.watermark(), TxnId::new(gateway, 7));
         let (a, b, c) = (ids.begin(), ids.begin(), ids.begin());
-        ids.finish(b);
-        assert_eq!(ids.watermark(), a);
-        ids.finish(a);
-        assert_eq!(ids.watermark(), c);
-        ids.finish(c);
-        assert_eq!(ids.watermark(), TxnId(base | 10));
-        assert_eq!(ids.open(), 0);
+        let job = Arc::clone(&a);
+        drop(b);
+        drop(a);
+        assert_eq!(ids.watermark(), job.txn(), "a background job still holds it");
+        drop(job);
+        assert_eq!(ids.watermark(), c.txn());
+        drop(c);
+        assert_eq!(ids.watermark(), TxnId::new(gateway, 10));
+        let d = ids.begin();
+        ids.freeze();
+        drop(d);
+        assert_eq!(ids.watermark(), TxnId::new(gateway, 10));
     }
 }

@@ -31,7 +31,7 @@ impl SpanSet {
     }
 
     pub(crate) fn point(&mut self, key: Bytes) {
-        self.push(Span { start: key, end: None });
+        self.push(Span::key(key));
     }
 
     /// Keys of `[start, end)`; nothing if the range is empty.
@@ -45,7 +45,7 @@ impl SpanSet {
             last.end = Some(end);
             return;
         }
-        self.push(Span { start, end: Some(end) });
+        self.push(Span::range(start, end));
     }
 
     fn push(&mut self, span: Span) {
@@ -96,7 +96,7 @@ impl SpanSet {
             .spans
             .chunks(2)
             .map(|pair| match pair {
-                [a, b] => Span { start: a.start.clone(), end: Some(last_key(b)) },
+                [a, b] => Span::range(a.start.clone(), last_key(b)),
                 _ => pair[0].clone(),
             })
             .collect();

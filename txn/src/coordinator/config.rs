@@ -1,0 +1,43 @@
+//! The bounds of a coordinator, named in one place.
+
+use std::time::Duration;
+
+/// Bounds of a coordinator. The defaults are those of DECISIONS.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How long a replica set may be without a reachable leader before operations on it fail (58000), and how long a lost
+    /// commit is asked after before its outcome is called unknown (40003).
+    pub replica_set_timeout: Duration,
+    /// How long one message may take beyond what its receiver was allowed to wait; then its answer counts as lost.
+    pub answer_timeout: Duration,
+    /// How long a locked key or an unresolved intent is waited for (40001).
+    pub lock_timeout: Duration,
+    /// How long a read waits for this instance's own element to catch up before it goes to the leader.
+    pub follower_lag: Duration,
+    /// Between two signs of life to a set where locks are held; leaders drop the locks of a gateway silent for 500 ms.
+    pub heartbeat: Duration,
+    /// Between two signs of life to every other set; they carry the watermark and the oldest snapshot.
+    pub heartbeat_idle: Duration,
+    /// Writes that one transaction buffers, in bytes; above it they stream to their sets as staged batches.
+    pub transaction_memory: usize,
+    /// Bytes of one staged batch, at most [`STAGED_BATCH_BYTES_MAX`](crate::protocol::STAGED_BATCH_BYTES_MAX).
+    pub staged_batch: usize,
+    /// Outcomes and unlocks that are on their way to one set at a time.
+    pub outcomes_in_flight: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            replica_set_timeout: Duration::from_secs(5),
+            answer_timeout: Duration::from_secs(3),
+            lock_timeout: Duration::from_secs(30),
+            follower_lag: Duration::from_millis(10),
+            heartbeat: Duration::from_millis(150),
+            heartbeat_idle: Duration::from_secs(1),
+            transaction_memory: 64 << 20,
+            staged_batch: crate::protocol::STAGED_BATCH_BYTES_MAX,
+            outcomes_in_flight: 256,
+        }
+    }
+}
