@@ -4,13 +4,16 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::protocol::{Request, Response, SetId, Term};
+use crate::clock::Timestamp;
+use crate::protocol::{LogIndex, ReadAnswer, ReadOp, Request, Response, SetId, Term};
 
 /// The replicated log of one replica set, as the element beside it sees it.
 #[async_trait]
@@ -75,6 +78,27 @@ pub trait Sets: Send + Sync {
     ///
     /// A request that changes something is sent to one element only: it is not repeated elsewhere after it may have arrived.
     async fn call(&self, set: SetId, request: Request) -> Result<Response, CallError>;
+
+    /// This instance's own element of a set, if it has one that is loaded: the gateway reads there what the leader has made safe.
+    fn local(&self, set: SetId) -> Option<Arc<dyn LocalReads>> {
+        let _ = set;
+        None
+    }
+}
+
+/// Reads at an element of this instance, leader or not, at a snapshot that the set's leader has made safe.
+#[async_trait]
+pub trait LocalReads: Send + Sync {
+    /// The last log index applied.
+    fn applied(&self) -> LogIndex;
+
+    /// Waits until `index` is applied; `false` if that takes longer than `limit`, or never comes.
+    async fn reached(&self, index: LogIndex, limit: Duration) -> bool;
+
+    /// Reads at `at`; the index that came with the snapshot must be applied. Never waits. `None`: only the leader can tell,
+    /// since an intent at or below the snapshot is not resolved here, or the snapshot lies below the garbage-collection
+    /// threshold, or the element is unloaded.
+    fn read(&self, at: Timestamp, reads: &[ReadOp]) -> Option<ReadAnswer>;
 }
 
 /// Why a call has no answer.
