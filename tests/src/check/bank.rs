@@ -1,0 +1,214 @@
+//! Money is neither made nor lost: transfers between accounts on different replica sets leave the total as it was, for every
+//! reader at every moment, and at the end the balances equal the sums of the transfers that took effect.
+//!
+//! The tables are those of TPC-B in small: each transfer also adds a row with its amount to a history table, so that at the end
+//! balances can be derived from it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::task::JoinSet;
+
+use crate::sql::{Failure, Gateways, Session};
+
+/// Each account's balance at the beginning.
+const OPENING: i64 = 1000;
+
+/// What the clients have done so far.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Transfers acknowledged.
+    pub committed: AtomicU64,
+    /// Transfers refused with 40001 or for want of a gateway; each was tried again with new accounts.
+    pub refused: AtomicU64,
+    /// Transfers of unknown outcome.
+    pub unknown: AtomicU64,
+    /// Readings of the total, each of which was right.
+    pub totals: AtomicU64,
+}
+
+/// A running load of transfers and readings.
+#[derive(Debug)]
+pub struct Bank {
+    gateways: Gateways,
+    accounts: i64,
+    /// What happened so far; may be read at any time.
+    pub counts: Arc<Counts>,
+    stop: Arc<AtomicBool>,
+    clients: JoinSet<Result<(), String>>,
+}
+
+impl Bank {
+    /// Makes the tables and fills them.
+    pub async fn create(gateways: &Gateways, accounts: i64) -> Result<(), Failure> {
+        let mut session = gateways.session(0);
+        session
+            .batch(
+                "CREATE TABLE account (id bigint PRIMARY KEY, balance bigint NOT NULL) DISTRIBUTE BY HASH (id); \
+                 CREATE TABLE transfer (id bigint PRIMARY KEY, source bigint NOT NULL, target bigint NOT NULL, amount bigint NOT NULL) \
+                 DISTRIBUTE BY HASH (id)",
+            )
+            .await?;
+        session
+            .batch(&format!(
+                "INSERT INTO account SELECT i, {OPENING} FROM generate_series(1, {accounts}) AS g(i)"
+            ))
+            .await
+    }
+
+    /// Starts `writers` clients that transfer and `readers` that add up, spread over the gateways. `seed` decides what they do.
+    pub fn start(gateways: &Gateways, accounts: i64, writers: usize, readers: usize, seed: u64) -> Bank {
+        let (counts, stop) = (Arc::<Counts>::default(), Arc::<AtomicBool>::default());
+        let mut clients = JoinSet::new();
+        for client in 0..writers + readers {
+            let (session, counts, stop) = (gateways.session(client), counts.clone(), stop.clone());
+            let random = StdRng::seed_from_u64(seed.wrapping_add(client as u64));
+            if client < writers {
+                clients.spawn(transfers(session, counts, stop, accounts, client as i64, random));
+            } else {
+                clients.spawn(totals(session, counts, stop, accounts));
+            }
+        }
+        Bank {
+            gateways: gateways.clone(),
+            accounts,
+            counts,
+            stop,
+            clients,
+        }
+    }
+
+    /// Transfers acknowledged so far.
+    pub fn committed(&self) -> u64 {
+        self.counts.committed.load(Ordering::Relaxed)
+    }
+
+    /// Stops the clients and checks the tables.
+    ///
+    /// # Errors
+    /// What a client saw, or what the tables show, that must not be.
+    pub async fn finish(mut self) -> Result<Arc<Counts>, String> {
+        self.stop.store(true, Ordering::Relaxed);
+        while let Some(client) = self.clients.join_next().await {
+            client.map_err(|panic| panic.to_string())??;
+        }
+        let mut session = self.gateways.session(0);
+        let balances = pairs(&mut session, "SELECT id, balance FROM account ORDER BY id").await?;
+        let outgoing = pairs(&mut session, "SELECT source, sum(amount) FROM transfer GROUP BY source").await?;
+        let incoming = pairs(&mut session, "SELECT target, sum(amount) FROM transfer GROUP BY target").await?;
+        if balances.len() as i64 != self.accounts {
+            return Err(format!("{} accounts instead of {}", balances.len(), self.accounts));
+        }
+        let sum = |of: &[(i64, i64)], id: i64| of.iter().find(|(key, _)| *key == id).map_or(0, |(_, sum)| *sum);
+        for (id, balance) in balances {
+            let expected = OPENING - sum(&outgoing, id) + sum(&incoming, id);
+            if balance != expected {
+                return Err(format!("account {id} has {balance}, but the transfers say {expected}"));
+            }
+        }
+        let rows = session
+            .number("SELECT count(*) FROM transfer")
+            .await
+            .map_err(|failure| failure.to_string())? as u64;
+        let (committed, unknown) = (
+            self.counts.committed.load(Ordering::Relaxed),
+            self.counts.unknown.load(Ordering::Relaxed),
+        );
+        if rows < committed || rows > committed + unknown {
+            return Err(format!(
+                "{rows} transfers are recorded; {committed} were acknowledged, {unknown} unknown"
+            ));
+        }
+        Ok(self.counts)
+    }
+}
+
+async fn pairs(session: &mut Session, sql: &str) -> Result<Vec<(i64, i64)>, String> {
+    let rows = session.rows(sql).await.map_err(|failure| format!("{sql}: {failure}"))?;
+    let number = |cell: &Option<String>| {
+        cell.as_ref()
+            .and_then(|text| text.parse().ok())
+            .ok_or(format!("{sql}: {cell:?} is no number"))
+    };
+    rows.iter()
+        .map(|row| Ok((number(&row[0])?, number(&row[1])?)))
+        .collect()
+}
+
+/// One client that transfers until told to stop.
+async fn transfers(
+    mut session: Session,
+    counts: Arc<Counts>,
+    stop: Arc<AtomicBool>,
+    accounts: i64,
+    client: i64,
+    mut random: StdRng,
+) -> Result<(), String> {
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
+        number += 1;
+        let source = random.random_range(1..=accounts);
+        let target = (source + random.random_range(1..accounts) - 1) % accounts + 1;
+        let amount = random.random_range(1..=10);
+        let id = client << 32 | number;
+        match transfer(&mut session, id, source, target, amount).await {
+            Ok(()) => counts.committed.fetch_add(1, Ordering::Relaxed),
+            Err(Failure::Unknown(_)) => counts.unknown.fetch_add(1, Ordering::Relaxed),
+            Err(failure) => {
+                expected(&failure)?;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                counts.refused.fetch_add(1, Ordering::Relaxed)
+            }
+        };
+    }
+    Ok(())
+}
+
+async fn transfer(session: &mut Session, id: i64, source: i64, target: i64, amount: i64) -> Result<(), Failure> {
+    let inside = |error: tokio_postgres::Error| Failure::of(&error, false);
+    let transaction = session.client().await?.transaction().await.map_err(inside)?;
+    for (account, change) in [(source, -amount), (target, amount)] {
+        transaction
+            .execute(
+                "UPDATE account SET balance = balance + $1 WHERE id = $2",
+                &[&change, &account],
+            )
+            .await
+            .map_err(inside)?;
+    }
+    transaction
+        .execute(
+            "INSERT INTO transfer VALUES ($1, $2, $3, $4)",
+            &[&id, &source, &target, &amount],
+        )
+        .await
+        .map_err(inside)?;
+    transaction.commit().await.map_err(|error| Failure::of(&error, true))
+}
+
+/// One client that adds all balances up until told to stop.
+async fn totals(mut session: Session, counts: Arc<Counts>, stop: Arc<AtomicBool>, accounts: i64) -> Result<(), String> {
+    while !stop.load(Ordering::Relaxed) {
+        match session.number("SELECT sum(balance) FROM account").await {
+            Ok(total) if total == accounts * OPENING => {
+                counts.totals.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(total) => return Err(format!("a reader saw {total} in all instead of {}", accounts * OPENING)),
+            Err(Failure::Unknown(_)) => {}
+            Err(failure) => expected(&failure)?,
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+/// Refusals that a failure in the grid may cause; any other is a fault of its own.
+fn expected(failure: &Failure) -> Result<(), String> {
+    match failure.code() {
+        None | Some("40001" | "58000" | "57P01" | "57P02" | "57P03" | "08006" | "08001" | "08004") => Ok(()),
+        Some(_) => Err(format!("a client was {failure}")),
+    }
+}

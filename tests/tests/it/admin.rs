@@ -1,0 +1,101 @@
+//! The operators' view: status tells the truth within a second, wrong commands are refused with a code, help is there without a grid.
+
+use std::time::{Duration, Instant};
+
+use quorate_tests::admin::Admin;
+use quorate_tests::grid::{DATABASE, Grid};
+use quorate_tests::wait::eventually;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_shows_an_exit_within_a_second_and_the_return() {
+    let mut grid = Grid::start().await;
+    let status_of = async |grid: &Grid, number: usize| {
+        let status = grid.status().await?;
+        let element = status
+            .elements
+            .iter()
+            .find(|element| element.instance == format!("instance{number}"));
+        anyhow::Ok(element.map(|element| element.status.clone()).unwrap_or_default())
+    };
+    for number in 1..=3 {
+        assert_eq!(status_of(&grid, number).await.unwrap(), "opened");
+        grid.kill(number);
+        let killed = Instant::now();
+        eventually("the element is down", Duration::from_secs(10), async || {
+            anyhow::ensure!(status_of(&grid, number).await? == "down", "not yet");
+            Ok(())
+        })
+        .await;
+        let shown = killed.elapsed();
+        assert!(
+            shown < Duration::from_millis(1500),
+            "the exit of instance{number} was shown after {shown:?}"
+        );
+        grid.restart(number);
+        grid.settled().await;
+    }
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_four_sections_of_a_healthy_database_are_there_in_order() {
+    let grid = Grid::start().await;
+    let text = grid.admin().run(&["dbStatus", DATABASE, "-all"]).await.done().unwrap();
+    let mut rest = text.as_str();
+    for part in [
+        "Database demo summary status as of ",
+        "created,loaded-complete,open",
+        "Completely created elements: 9 (of 9)",
+        "Completely loaded elements: 9 (of 9)",
+        "Completely created replica sets: 3 (of 3)",
+        "Completely loaded replica sets: 3 (of 3)",
+        "Open elements: 9 (of 9)",
+        "Database demo element level status as of ",
+        "Host ",
+        "Database demo Replica Set status as of ",
+        "RS DS Elem Host ",
+        "Database demo Data Space Group status as of ",
+        "DS RS Elem Host ",
+    ] {
+        let at = rest
+            .find(part)
+            .unwrap_or_else(|| panic!("{part:?} is missing or in the wrong place:\n{text}"));
+        rest = &rest[at + part.len()..];
+    }
+    assert_eq!(
+        text.matches(" opened ").count(),
+        27,
+        "nine elements in each of three sections:\n{text}"
+    );
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_in_the_wrong_state_are_refused_and_repeated_ones_say_so() {
+    let grid = Grid::start().await;
+    let run = async |arguments: &[&str]| grid.admin().run(arguments).await;
+    let load = run(&["dbLoad", DATABASE]).await;
+    assert_eq!(load.code, 0, "loading a loaded database succeeds and says so: {load:?}");
+    let open = run(&["DBOPEN", DATABASE]).await;
+    assert_eq!(open.code, 1, "{open:?}");
+    let create = run(&["dbCreate", DATABASE]).await;
+    assert_eq!(create.code, 1, "{create:?}");
+    let absent = run(&["dbStatus", "absent"]).await;
+    assert_eq!(absent.code, 1);
+    assert!(
+        absent.err.contains("Error 2: Database absent does not exist"),
+        "{absent:?}"
+    );
+    let again = run(&["gridCreate", "other", "-k", "3"]).await;
+    assert_eq!(again.code, 1, "{again:?}");
+    let wrong = run(&["dbStatus", "--what"]).await;
+    assert_eq!(wrong.code, 2, "{wrong:?}");
+    grid.finish().await;
+}
+
+#[tokio::test]
+async fn nobody_there_is_told_apart_from_a_refusal() {
+    let ended = Admin::new([9]).run(&["dbStatus"]).await;
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.err.contains("127.0.0.1:9"), "{ended:?}");
+}
