@@ -1,0 +1,341 @@
+//! The sessions of a gateway: who is there, how to cancel a statement, and how to end a session from outside.
+//!
+//! A [`Member`] is shared between its session and the gateway. The session polls [`Member::poll_ending`] wherever it waits for its client; while a statement
+//! runs, ending it also cancels the statement. An entry lives exactly as long as its [`Ticket`].
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use futures::FutureExt;
+use futures::task::AtomicWaker;
+use parking_lot::Mutex;
+use quorate_sql::error::{Error, SqlState};
+use quorate_sql::session::CancelHandle;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+/// Why the gateway ends a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The instance stops.
+    Shutdown,
+    /// An operator disconnects the database's sessions, or it closes.
+    Disconnected,
+}
+
+impl Ending {
+    /// What the client is told.
+    pub fn error(self) -> Error {
+        let error = Error::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command");
+        match self {
+            Ending::Shutdown => error.with_detail("The instance is shutting down.").with_hint("Connect to another instance."),
+            Ending::Disconnected => error.with_detail("The database's sessions were disconnected."),
+        }
+    }
+}
+
+/// A session, for status displays.
+#[derive(Clone, Debug)]
+pub struct ConnectionInfo {
+    /// Number of the session, as in `pg_backend_pid()`.
+    pub process_id: i32,
+    /// The user it named.
+    pub user: String,
+    /// Its database.
+    pub database: String,
+    /// `application_name` of the startup message.
+    pub application_name: String,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// When it began.
+    pub since: SystemTime,
+    /// A statement is running.
+    pub busy: bool,
+}
+
+/// What a session and its gateway share.
+pub struct Member {
+    /// 0: goes on; else 1 + [`Ending`].
+    ending: AtomicU8,
+    waker: AtomicWaker,
+    /// Odd while the session works, even while it waits for its client.
+    turn: AtomicU64,
+    /// Set once the session exists.
+    cancel: Mutex<Option<CancelHandle>>,
+}
+
+impl Member {
+    fn new() -> Member {
+        // A session starts working: with its startup message.
+        Member { ending: AtomicU8::new(0), waker: AtomicWaker::new(), turn: AtomicU64::new(1), cancel: Mutex::new(None) }
+    }
+
+    fn ending(&self) -> Option<Ending> {
+        match self.ending.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Ending::Shutdown),
+            _ => Some(Ending::Disconnected),
+        }
+    }
+
+    /// Ready when the session has to end.
+    pub fn poll_ending(&self, context: &Context<'_>) -> Poll<Ending> {
+        // Register before looking, else an end between the two would be lost.
+        self.waker.register(context.waker());
+        self.ending().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// The reason if the session has to end.
+    pub fn check(&self) -> Result<(), Ending> {
+        self.ending().map_or(Ok(()), Err)
+    }
+
+    /// Makes the session's statements cancellable.
+    pub fn set_cancel(&self, handle: CancelHandle) {
+        *self.cancel.lock() = Some(handle);
+    }
+
+    fn cancel(&self) {
+        if let Some(handle) = self.cancel.lock().as_ref() {
+            handle.cancel();
+        }
+    }
+
+    fn end(&self, ending: Ending) {
+        let value = match ending {
+            Ending::Shutdown => 1,
+            Ending::Disconnected => 2,
+        };
+        // The first reason stays.
+        let _ = self.ending.compare_exchange(0, value, Ordering::AcqRel, Ordering::Relaxed);
+        self.waker.wake();
+        self.cancel();
+    }
+
+    /// The session waits for its client.
+    pub fn idle(&self) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
+        debug_assert!(!self.is_busy());
+    }
+
+    /// The session works.
+    pub fn busy(&self) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
+        debug_assert!(self.is_busy());
+    }
+
+    fn is_busy(&self) -> bool {
+        self.turn.load(Ordering::Relaxed) % 2 == 1
+    }
+}
+
+struct Entry {
+    member: Arc<Member>,
+    stream: Arc<TcpStream>,
+    secret: i32,
+    /// `turn` at the last look of the watch.
+    turn_seen: u64,
+    info: ConnectionInfo,
+}
+
+#[derive(Default)]
+struct Table {
+    entries: HashMap<i32, Entry>,
+    last_process_id: i32,
+    closed: bool,
+}
+
+/// All sessions.
+#[derive(Default)]
+pub struct Registry {
+    table: Mutex<Table>,
+    /// Told whenever a session has left.
+    left: Notify,
+}
+
+/// A session's place in the registry, given back when dropped.
+pub struct Ticket {
+    registry: Arc<Registry>,
+    /// The session's number.
+    pub process_id: i32,
+    /// What proves the right to cancel its statements.
+    pub secret: i32,
+    /// What it shares with the gateway.
+    pub member: Arc<Member>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.registry.table.lock().entries.remove(&self.process_id);
+        self.registry.left.notify_waiters();
+    }
+}
+
+/// Who wants in.
+pub struct Applicant {
+    /// User.
+    pub user: String,
+    /// Database.
+    pub database: String,
+    /// `application_name`.
+    pub application_name: String,
+    /// Address.
+    pub client: SocketAddr,
+}
+
+impl Registry {
+    /// Takes a session in, or refuses with 53300 or 57P03.
+    pub fn enter(self: &Arc<Self>, applicant: Applicant, stream: &Arc<TcpStream>, connections_max: usize) -> Result<Ticket, Error> {
+        let mut table = self.table.lock();
+        if table.closed {
+            return Err(Error::new(SqlState::CANNOT_CONNECT_NOW, "the instance is shutting down"));
+        }
+        if table.entries.len() >= connections_max {
+            return Err(Error::new(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
+                .with_detail(format!("This instance takes at most {connections_max} sessions (max_connections)."))
+                .with_hint("Connect to another instance, or end sessions that are not needed."));
+        }
+        let process_id = loop {
+            table.last_process_id = table.last_process_id.checked_add(1).unwrap_or(1);
+            if !table.entries.contains_key(&table.last_process_id) {
+                break table.last_process_id;
+            }
+        };
+        let (secret, member) = (rand::random(), Arc::new(Member::new()));
+        let info = ConnectionInfo {
+            process_id,
+            user: applicant.user,
+            database: applicant.database,
+            application_name: applicant.application_name,
+            client: applicant.client,
+            since: SystemTime::now(),
+            busy: false,
+        };
+        let entry = Entry { member: member.clone(), stream: stream.clone(), secret, turn_seen: 0, info };
+        table.entries.insert(process_id, entry);
+        Ok(Ticket { registry: self.clone(), process_id, secret, member })
+    }
+
+    /// Cancels the statement of the session with this number, if the secret is right. Says nothing either way, as the protocol wants.
+    pub fn cancel(&self, process_id: i32, secret: i32) {
+        let member = self.table.lock().entries.get(&process_id).filter(|entry| entry.secret == secret).map(|entry| entry.member.clone());
+        match member {
+            Some(member) => member.cancel(),
+            None => tracing::debug!(process_id, "cancel request for an unknown session or with a wrong key"),
+        }
+    }
+
+    /// All sessions.
+    pub fn connections(&self) -> Vec<ConnectionInfo> {
+        let table = self.table.lock();
+        let mut list: Vec<_> =
+            table.entries.values().map(|entry| ConnectionInfo { busy: entry.member.is_busy(), ..entry.info.clone() }).collect();
+        list.sort_by_key(|info| info.process_id);
+        list
+    }
+
+    /// Number of sessions.
+    pub fn len(&self) -> usize {
+        self.table.lock().entries.len()
+    }
+
+    /// Ends the sessions that `choose` picks; returns how many.
+    pub fn end(&self, ending: Ending, choose: impl Fn(&ConnectionInfo) -> bool) -> usize {
+        let members: Vec<_> =
+            self.table.lock().entries.values().filter(|entry| choose(&entry.info)).map(|entry| entry.member.clone()).collect();
+        members.iter().for_each(|member| member.end(ending));
+        members.len()
+    }
+
+    /// Refuses sessions from now on and ends those there are.
+    pub fn close(&self) -> usize {
+        self.table.lock().closed = true;
+        self.end(Ending::Shutdown, |_| true)
+    }
+
+    /// Waits until no session is left that `choose` picks.
+    pub async fn wait_until_gone(&self, choose: impl Fn(&ConnectionInfo) -> bool) {
+        loop {
+            let left = self.left.notified();
+            let mut left = std::pin::pin!(left);
+            // Enable before looking, else a departure between the two would be missed.
+            left.as_mut().enable();
+            if !self.table.lock().entries.values().any(|entry| choose(&entry.info)) {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    /// Cancels statements whose clients have closed their connection. Looks only at sessions that have worked since the last look, so that
+    /// short statements cost nothing; no system call is made.
+    pub fn cancel_abandoned(&self) {
+        let mut table = self.table.lock();
+        for entry in table.entries.values_mut() {
+            let turn = entry.member.turn.load(Ordering::Relaxed);
+            let unchanged = std::mem::replace(&mut entry.turn_seen, turn) == turn;
+            if !unchanged || turn % 2 == 0 {
+                continue;
+            }
+            if let Some(Ok(ready)) = entry.stream.ready(Interest::READABLE).now_or_never()
+                && ready.is_read_closed()
+            {
+                tracing::debug!(process_id = entry.info.process_id, "client has left, its statement is cancelled");
+                entry.member.cancel();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn stream() -> (Arc<TcpStream>, TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connects");
+        (Arc::new(listener.accept().await.expect("accepts").0), client)
+    }
+
+    fn applicant(database: &str) -> Applicant {
+        Applicant {
+            user: "ann".into(),
+            database: database.into(),
+            application_name: String::new(),
+            client: SocketAddr::from(([127, 0, 0, 1], 1)),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_limit_holds_and_a_dropped_ticket_makes_room() {
+        let registry = Arc::new(Registry::default());
+        let (stream, _client) = stream().await;
+        let first = registry.enter(applicant("a"), &stream, 1).ok().expect("room for one");
+        let refused = registry.enter(applicant("a"), &stream, 1).err().expect("no room");
+        assert_eq!(refused.code, SqlState::TOO_MANY_CONNECTIONS);
+        drop(first);
+        assert!(registry.enter(applicant("a"), &stream, 1).is_ok());
+    }
+
+    #[tokio::test]
+    async fn ending_a_databases_sessions_leaves_the_others() {
+        let registry = Arc::new(Registry::default());
+        let (stream, _client) = stream().await;
+        let one = registry.enter(applicant("a"), &stream, 9).ok().expect("room");
+        let other = registry.enter(applicant("b"), &stream, 9).ok().expect("room");
+        assert_eq!(registry.end(Ending::Disconnected, |info| info.database == "a"), 1);
+        assert_eq!(one.member.check(), Err(Ending::Disconnected));
+        assert_eq!(other.member.check(), Ok(()));
+        drop(one);
+        registry.wait_until_gone(|info| info.database == "a").await;
+        assert_eq!(registry.connections().len(), 1);
+        // Nobody enters a closed registry.
+        assert_eq!(registry.close(), 1);
+        assert!(registry.enter(applicant("b"), &stream, 9).is_err());
+    }
+}

@@ -1,0 +1,239 @@
+//! Message sequences that drivers do not send, and bytes that nobody should.
+
+use crate::support::{
+    Answer, Raw, Server, bind, describe_portal, execute, kinds, message, parse, query, sync,
+};
+
+fn error(answers: &[Answer]) -> (String, String) {
+    let answer = answers.iter().find(|answer| answer.kind == 'E').expect("an error");
+    (answer.field('C').expect("a code"), answer.field('S').expect("a severity"))
+}
+
+#[tokio::test]
+async fn encryption_is_refused_and_the_session_goes_on_in_clear() {
+    use tokio::io::AsyncReadExt;
+    let server = Server::start().await;
+    let mut raw = Raw::connect(server.address).await;
+    for code in [80877104u32, 80877103] {
+        raw.send(&8u32.to_be_bytes()).await;
+        raw.send(&code.to_be_bytes()).await;
+        let mut answer = [0];
+        raw.stream.read_exact(&mut answer).await.expect("answered");
+        assert_eq!(&answer, b"N");
+    }
+    raw.start(&[("user", "tester"), ("database", "demo")]).await;
+    let greeting = raw.until_ready().await;
+    assert!(kinds(&greeting).starts_with("RS"), "{}", kinds(&greeting));
+    assert!(kinds(&greeting).ends_with("KZ"), "{}", kinds(&greeting));
+}
+
+#[tokio::test]
+async fn a_newer_protocol_is_negotiated_down() {
+    let server = Server::start().await;
+    let mut raw = Raw::connect(server.address).await;
+    let mut packet = vec![0, 0, 0, 0];
+    packet.extend_from_slice(&(3u32 << 16 | 2).to_be_bytes());
+    packet.extend_from_slice(b"user\0tester\0database\0demo\0_pq_.new\x001\0\0");
+    let length = packet.len() as u32;
+    packet[..4].copy_from_slice(&length.to_be_bytes());
+    raw.send(&packet).await;
+    let greeting = raw.until_ready().await;
+    assert_eq!(greeting[0].kind, 'v');
+    assert_eq!(greeting[0].body, [&[0, 3, 0, 0, 0, 0, 0, 1][..], b"_pq_.new\0"].concat());
+    assert_eq!(greeting.last().expect("some").kind, 'Z');
+}
+
+#[tokio::test]
+async fn an_unknown_or_closed_database_is_refused() {
+    let server = Server::start().await;
+    for (name, code) in [("nonsense", "3D000"), ("loading", "57P03")] {
+        let mut raw = Raw::connect(server.address).await;
+        raw.start(&[("user", "tester"), ("database", name)]).await;
+        assert_eq!(error(&raw.until_ready().await), (code.to_string(), "FATAL".to_string()));
+    }
+    server.sessions(0).await;
+}
+
+#[tokio::test]
+async fn statements_of_one_query_run_up_to_the_first_error() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    raw.send(&query("SELECT 1; SELECT 1/0; SELECT 2")).await;
+    let answers = raw.until_ready().await;
+    assert_eq!(kinds(&answers).matches('D').count(), 1, "{}", kinds(&answers));
+    assert!(kinds(&answers).ends_with("EZ"), "{}", kinds(&answers));
+    assert_eq!(error(&answers).0, "22012");
+    raw.send(&query(" ; ")).await;
+    assert_eq!(kinds(&raw.until_ready().await), "IZ");
+}
+
+#[tokio::test]
+async fn a_batch_is_answered_up_to_each_sync() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    let good = [parse("", "SELECT 1"), bind("", "", &[]), describe_portal(""), execute("", 0), sync()].concat();
+    let bad = [parse("", "SELEC 1"), bind("", "", &[]), execute("", 0), sync()].concat();
+    raw.send(&[good.clone(), bad, good].concat()).await;
+    assert_eq!(kinds(&raw.until_ready().await), "12TDCZ");
+    // Everything between the error and its Sync is skipped.
+    assert_eq!(kinds(&raw.until_ready().await), "EZ");
+    assert_eq!(kinds(&raw.until_ready().await), "12TDCZ");
+}
+
+#[tokio::test]
+async fn a_batch_may_come_byte_by_byte() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    let batch = [parse("s", "SELECT 7"), bind("p", "s", &[]), execute("p", 0), sync()].concat();
+    for byte in batch {
+        raw.send(&[byte]).await;
+    }
+    let answers = raw.until_ready().await;
+    assert_eq!(kinds(&answers), "12DCZ");
+    assert_eq!(answers[2].values(), [Some(b"7".to_vec())]);
+}
+
+#[tokio::test]
+async fn flush_brings_answers_without_a_sync() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    raw.send(&[parse("", "SELECT 1"), message('H', b"")].concat()).await;
+    assert_eq!(raw.next().await.expect("flushed").kind, '1');
+    raw.send(&sync()).await;
+    assert_eq!(kinds(&raw.until_ready().await), "Z");
+}
+
+#[tokio::test]
+async fn portals_are_suspended_resumed_and_forgotten() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    raw.send(&query("BEGIN")).await;
+    raw.until_ready().await;
+    let batch = [
+        parse("", "SELECT * FROM generate_series(1, 3)"),
+        bind("p", "", &[]),
+        execute("p", 2),
+        sync(),
+        execute("p", 2),
+        execute("p", 0),
+        sync(),
+        bind("p", "", &[]),
+        sync(),
+    ]
+    .concat();
+    raw.send(&batch).await;
+    assert_eq!(kinds(&raw.until_ready().await), "12DDsZ");
+    let answers = raw.until_ready().await;
+    assert_eq!(kinds(&answers), "DCCZ");
+    assert_eq!(answers[2].text(), "SELECT 0");
+    assert_eq!(error(&raw.until_ready().await).0, "42P03");
+    raw.send(&query("ROLLBACK")).await;
+    raw.until_ready().await;
+    // The end of the transaction took the portal.
+    raw.send(&[execute("p", 0), sync()].concat()).await;
+    assert_eq!(error(&raw.until_ready().await).0, "34000");
+}
+
+#[tokio::test]
+async fn statements_and_portals_can_be_closed() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    let batch = [parse("s", "SELECT 1"), message('C', b"Ss\0"), message('C', b"Ps\0"), bind("", "s", &[]), sync()].concat();
+    raw.send(&batch).await;
+    let answers = raw.until_ready().await;
+    assert_eq!(kinds(&answers), "133EZ");
+    assert_eq!(error(&answers).0, "26000");
+    raw.send(&[parse("t", "SELECT 1"), parse("t", "SELECT 2"), sync()].concat()).await;
+    assert_eq!(error(&raw.until_ready().await).0, "42P05");
+}
+
+#[tokio::test]
+async fn what_does_not_suit_the_statement_is_a_violation() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    // One parameter, none given; a cut-off Bind; an unknown subtype; a value that is no integer.
+    for (batch, code) in [
+        ([parse("", "SELECT $1::int"), bind("", "", &[])].concat(), "08P01"),
+        (message('B', b"\0\0\0\x01"), "08P01"),
+        (message('D', b"X\0"), "08P01"),
+        ([parse("", "SELECT $1::int"), bind("", "", &["x"])].concat(), "22P02"),
+        (message('P', b"\0SELECT '\xff'\0\0\0"), "22021"),
+    ] {
+        raw.send(&[batch, sync()].concat()).await;
+        let answers = raw.until_ready().await;
+        assert_eq!(error(&answers), (code.to_string(), "ERROR".to_string()));
+    }
+    raw.send(&query("SELECT 1")).await;
+    assert_eq!(kinds(&raw.until_ready().await), "TDCZ");
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_messages_end_the_session() {
+    let server = Server::start().await;
+    for bytes in [&b"!\0\0\0\x04"[..], b"Q\0\0\0\0", b"S\xff\xff\xff\xff", b"p\0\0\0\x05\0", b"S\0\0\x40\0"] {
+        let mut raw = server.raw().await;
+        raw.send(bytes).await;
+        let answers = raw.until_ready().await;
+        assert_eq!(error(&answers), ("08P01".to_string(), "FATAL".to_string()), "{bytes:?}");
+        assert!(raw.next().await.is_none());
+    }
+    let mut raw = Raw::connect(server.address).await;
+    raw.send(b"GET / HTTP/1.1\r\n\r\n").await;
+    assert_eq!(error(&raw.until_ready().await).0, "08P01");
+    server.sessions(0).await;
+}
+
+#[tokio::test]
+async fn messages_of_a_failed_copy_are_ignored() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    raw.send(&query("CREATE TABLE t (id int PRIMARY KEY)")).await;
+    raw.until_ready().await;
+    raw.send(&query("COPY t FROM STDIN")).await;
+    assert_eq!(raw.next().await.expect("begins").kind, 'G');
+    let pieces = [message('d', b"nonsense\n"), message('d', b"1\n"), message('c', b""), query("SELECT 1")].concat();
+    raw.send(&pieces).await;
+    assert_eq!(kinds(&raw.until_ready().await), "EZ");
+    assert_eq!(kinds(&raw.until_ready().await), "TDCZ");
+    // A message that has no place inside COPY.
+    raw.send(&query("COPY t FROM STDIN")).await;
+    assert_eq!(raw.next().await.expect("begins").kind, 'G');
+    raw.send(&query("SELECT 1")).await;
+    assert_eq!(error(&raw.until_ready().await), ("08P01".to_string(), "FATAL".to_string()));
+}
+
+#[tokio::test]
+async fn copy_runs_in_the_extended_protocol_too() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    raw.send(&query("CREATE TABLE t (id int PRIMARY KEY)")).await;
+    raw.until_ready().await;
+    raw.send(&[parse("", "COPY t FROM STDIN"), bind("", "", &[]), execute("", 0)].concat()).await;
+    for kind in ['1', '2', 'G'] {
+        assert_eq!(raw.next().await.expect("an answer").kind, kind);
+    }
+    raw.send(&[message('d', b"1\n2\n"), message('c', b""), sync()].concat()).await;
+    let answers = raw.until_ready().await;
+    assert_eq!(kinds(&answers), "CZ");
+    assert_eq!(answers[0].text(), "COPY 2");
+}
+
+#[tokio::test]
+async fn results_can_be_binary() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    let bind = message('B', b"\0\0\0\0\0\0\0\x01\0\x01");
+    raw.send(&[parse("", "SELECT 258"), bind, describe_portal(""), execute("", 0), sync()].concat()).await;
+    let answers = raw.until_ready().await;
+    assert_eq!(kinds(&answers), "12TDCZ");
+    assert_eq!(answers[2].body.last(), Some(&1));
+    assert_eq!(answers[3].values(), [Some(vec![0, 0, 1, 2])]);
+}
+
+#[tokio::test]
+async fn the_function_call_protocol_is_refused_by_name() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    raw.send(&message('F', b"\0\0\0\x01\0\0\0\0\0\0")).await;
+    assert_eq!(error(&raw.until_ready().await), ("0A000".to_string(), "ERROR".to_string()));
+}
