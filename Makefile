@@ -31,7 +31,8 @@ build:
 demo: build
 	@exec "$(BIN)/quorate" demo $(ARGS)
 
-# The programs are built first: the tests start them as processes of their own.
+# The programs are built first: the tests start them as processes of their own. Tests with a grid run one at a time (nextest's
+# configuration says so for them alone; cargo knows no such thing): they measure how long a failure is felt.
 .PHONY: test
 test:
 	@scripts/install-prerequisites build test
@@ -41,7 +42,7 @@ test:
 		cargo nextest run $(CARGO_SCOPE) --no-fail-fast $(ARGS); \
 	else \
 		echo "cargo test $(CARGO_SCOPE) $(ARGS)"; \
-		cargo test $(CARGO_SCOPE) --no-fail-fast --all-targets $(ARGS); \
+		RUST_TEST_THREADS=1 cargo test $(CARGO_SCOPE) --no-fail-fast --all-targets $(ARGS); \
 	fi
 
 .PHONY: check

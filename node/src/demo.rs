@@ -70,15 +70,8 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let ended = match ready {
         Ok(true) => {
             for instance in layout.instances() {
-                let pid = children
-                    .pid(instance.number)
-                    .map_or("-".to_owned(), |pid| pid.to_string());
-                say(&format!(
-                    "{} pid {pid} {} admin {}",
-                    instance.name,
-                    instance.url(),
-                    instance.peer_address()
-                ));
+                let pid = children.pid(instance.number).map_or("-".to_owned(), |pid| pid.to_string());
+                say(&format!("{} pid {pid} {} admin {}", instance.name, instance.url(), instance.peer_address()));
             }
             say("ready");
             let foreground = async {
@@ -86,10 +79,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
                     interrupt.recv().await;
                 } else {
                     // Ctrl-C belongs to the prompt here: it cancels the line or the statement.
-                    let shell = quorate_shell::Args {
-                        url: layout.url(),
-                        ..quorate_shell::Args::default()
-                    };
+                    let shell = quorate_shell::Args { url: layout.url(), ..quorate_shell::Args::default() };
                     quorate_shell::run(shell).await;
                 }
             };

@@ -41,9 +41,7 @@ impl Admin {
     /// An operator who asks the instances with these ports, in this order.
     pub fn new(peer_ports: impl IntoIterator<Item = u16>) -> Admin {
         let addresses: Vec<String> = peer_ports.into_iter().map(|port| format!("127.0.0.1:{port}")).collect();
-        Admin {
-            at: addresses.join(","),
-        }
+        Admin { at: addresses.join(",") }
     }
 
     /// Runs a command.
@@ -52,12 +50,7 @@ impl Admin {
     /// When it does not end in time.
     pub async fn run(&self, arguments: &[&str]) -> Ended {
         let mut command = tokio::process::Command::new(program("quorate-admin"));
-        command
-            .arg("--at")
-            .arg(&self.at)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
+        command.arg("--at").arg(&self.at).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
         let output = tokio::time::timeout(LIMIT, command.output())
             .await
             .unwrap_or_else(|_| panic!("quorate-admin {arguments:?} did not end within {LIMIT:?}"))
@@ -73,11 +66,7 @@ impl Admin {
     pub async fn status(&self, database: &str) -> anyhow::Result<DatabaseStatus> {
         let text = self.run(&["--json", "dbStatus", database, "-all"]).await.done()?;
         let reply: DbStatusReply = serde_json::from_str(&text).with_context(|| format!("understand {text}"))?;
-        reply
-            .databases
-            .into_iter()
-            .next()
-            .context("the database is not in the answer")
+        reply.databases.into_iter().next().context("the database is not in the answer")
     }
 
     /// Compares all replicas of a database.

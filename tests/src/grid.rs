@@ -47,14 +47,7 @@ pub struct Options {
 impl Default for Options {
     /// Three instances that each hold a copy of everything, in three replica sets.
     fn default() -> Options {
-        Options {
-            instances: 3,
-            k: 3,
-            replica_sets: 3,
-            proxied: false,
-            config: String::new(),
-            failpoints: Vec::new(),
-        }
+        Options { instances: 3, k: 3, replica_sets: 3, proxied: false, config: String::new(), failpoints: Vec::new() }
     }
 }
 
@@ -80,10 +73,7 @@ impl Grid {
     pub async fn start_with(options: Options) -> Grid {
         let grid = Grid::start_processes(options.clone()).await;
         eventually("gridCreate", SETTLE, async || {
-            let created = grid
-                .admin
-                .run(&["gridCreate", "test", "-k", &options.k.to_string()])
-                .await;
+            let created = grid.admin.run(&["gridCreate", "test", "-k", &options.k.to_string()]).await;
             // An attempt whose answer was lost counts when the grid is there.
             if created.code != 0 && grid.admin.run(&["gridDisplay"]).await.code != 0 {
                 bail!("{}{}", created.out, created.err);
@@ -102,12 +92,7 @@ impl Grid {
         .await;
         eventually("the database is loaded", SETTLE, async || {
             let status = grid.admin.status(DATABASE).await?;
-            ensure!(
-                status.load == "loaded-complete",
-                "it is {}, {}",
-                status.create,
-                status.load
-            );
+            ensure!(status.load == "loaded-complete", "it is {}, {}", status.create, status.load);
             Ok(())
         })
         .await;
@@ -117,13 +102,7 @@ impl Grid {
                 .await
                 .done()
                 .map(drop)
-                .or_else(|error| {
-                    if format!("{error}").contains("already open") {
-                        Ok(())
-                    } else {
-                        Err(error)
-                    }
-                })
+                .or_else(|error| if format!("{error}").contains("already open") { Ok(()) } else { Err(error) })
         })
         .await;
         grid.settled().await;
@@ -132,16 +111,13 @@ impl Grid {
 
     /// Only the processes: they wait for a grid to be created.
     pub async fn start_processes(options: Options) -> Grid {
-        let folder = tempfile::Builder::new()
-            .prefix("quorate-test-")
-            .tempdir()
-            .expect("a temporary directory can be made");
+        let folder =
+            tempfile::Builder::new().prefix("quorate-test-").tempdir().expect("a temporary directory can be made");
         let mut ports = Ports::reserve();
         let mut network = Network::new();
         let extra: toml::Table = options.config.parse().expect("the test's configuration is TOML");
-        let places: Vec<[u16; 3]> = (0..options.instances)
-            .map(|_| [ports.take(), ports.take(), ports.take()])
-            .collect();
+        let places: Vec<[u16; 3]> =
+            (0..options.instances).map(|_| [ports.take(), ports.take(), ports.take()]).collect();
         let address = |[_, peer, proxy]: [u16; 3]| format!("127.0.0.1:{}", if options.proxied { proxy } else { peer });
         let mut instances = Vec::new();
         for (index, place) in places.iter().enumerate() {
@@ -149,7 +125,6 @@ impl Grid {
             let own = folder.path().join(format!("instance{number}"));
             let config = InstanceConfig {
                 instance: format!("instance{number}"),
-                number: number as u16,
                 data: own.join("data"),
                 sql_listen: format!("127.0.0.1:{sql_port}"),
                 peer_listen: format!("127.0.0.1:{peer_port}"),
@@ -158,33 +133,18 @@ impl Grid {
                 extra: extra.clone(),
             };
             if options.proxied {
-                let (listen, target) = (
-                    SocketAddr::from(([127, 0, 0, 1], proxy_port)),
-                    SocketAddr::from(([127, 0, 0, 1], peer_port)),
-                );
-                network
-                    .add(number, listen, target)
-                    .await
-                    .expect("a reserved port can be bound");
+                let (listen, target) =
+                    (SocketAddr::from(([127, 0, 0, 1], proxy_port)), SocketAddr::from(([127, 0, 0, 1], peer_port)));
+                network.add(number, listen, target).await.expect("a reserved port can be bound");
             }
             let mut instance = Instance::new(number, sql_port, peer_port, own, &config.to_toml());
-            let armed = options
-                .failpoints
-                .iter()
-                .filter(|(of, _)| *of == number)
-                .map(|(_, failpoint)| failpoint.clone());
+            let armed =
+                options.failpoints.iter().filter(|(of, _)| *of == number).map(|(_, failpoint)| failpoint.clone());
             network.set_pid(number, instance.start(&armed.collect::<Vec<_>>()));
             instances.push(instance);
         }
         let admin = Admin::new(instances.iter().map(|instance| instance.peer_port));
-        Grid {
-            instances,
-            network,
-            admin,
-            expected_errors: Vec::new(),
-            folder: Some(folder),
-            _ports: ports,
-        }
+        Grid { instances, network, admin, expected_errors: Vec::new(), folder: Some(folder), _ports: ports }
     }
 
     /// One instance.
@@ -238,8 +198,7 @@ impl Grid {
 
     /// Cuts an instance off from all others, or reconnects it.
     pub fn link_all(&self, number: usize, link: Link) {
-        self.network
-            .set_between(number, (1..=self.size()).filter(|other| *other != number), link);
+        self.network.set_between(number, (1..=self.size()).filter(|other| *other != number), link);
     }
 
     /// The database's status, from any instance.
@@ -251,14 +210,9 @@ impl Grid {
     pub async fn leader(&self, replica_set: u32) -> usize {
         eventually(&format!("replica set {replica_set} has a leader"), SETTLE, async || {
             let status = self.status().await?;
-            let led = status
-                .elements
-                .iter()
-                .find(|element| element.replica_set == replica_set && element.leader);
+            let led = status.elements.iter().find(|element| element.replica_set == replica_set && element.leader);
             let name = &led.context("nobody leads it")?.instance;
-            name.trim_start_matches("instance")
-                .parse()
-                .with_context(|| format!("the number of {name}"))
+            name.trim_start_matches("instance").parse().with_context(|| format!("the number of {name}"))
         })
         .await
     }
@@ -286,10 +240,7 @@ impl Grid {
         .await;
         for number in 1..=self.size() {
             eventually(&format!("instance{number} answers SQL"), SETTLE, async || {
-                ensure!(
-                    self.session(number).number("SELECT 1").await? == 1,
-                    "it says something else than 1"
-                );
+                ensure!(self.session(number).number("SELECT 1").await? == 1, "it says something else than 1");
                 Ok(())
             })
             .await;
@@ -303,17 +254,10 @@ impl Grid {
             let sets = status.replica_sets.len();
             for number in 1..=self.size() {
                 let name = format!("instance{number}");
-                let led = status
-                    .elements
-                    .iter()
-                    .filter(|element| element.leader && element.instance == name)
-                    .count();
+                let led = status.elements.iter().filter(|element| element.leader && element.instance == name).count();
                 ensure!(led <= sets.div_ceil(self.size()), "{name} leads {led} of {sets}");
             }
-            ensure!(
-                status.replica_sets.iter().all(|set| set.leader != 0),
-                "a set has no leader"
-            );
+            ensure!(status.replica_sets.iter().all(|set| set.leader != 0), "a set has no leader");
             Ok(())
         })
         .await;
@@ -327,21 +271,11 @@ impl Grid {
         eventually("all replicas are identical", SETTLE, async || {
             let verified = self.admin.verify(DATABASE).await?;
             for set in &verified.replica_sets {
-                let hashes: Vec<&str> = set
-                    .elements
-                    .iter()
-                    .map(|element| element.hash.as_str())
-                    .filter(|hash| !hash.is_empty())
-                    .collect();
-                assert!(
-                    hashes.windows(2).all(|pair| pair[0] == pair[1]),
-                    "replicas differ: {set:?}"
-                );
+                let hashes: Vec<&str> =
+                    set.elements.iter().map(|element| element.hash.as_str()).filter(|hash| !hash.is_empty()).collect();
+                assert!(hashes.windows(2).all(|pair| pair[0] == pair[1]), "replicas differ: {set:?}");
             }
-            ensure!(
-                verified.identical && !verified.replica_sets.is_empty(),
-                "not compared yet: {verified:?}"
-            );
+            ensure!(verified.identical && !verified.replica_sets.is_empty(), "not compared yet: {verified:?}");
             Ok(())
         })
         .await;
@@ -371,23 +305,13 @@ impl Grid {
         }
         for instance in &mut self.instances {
             let status = instance.ended(Duration::from_secs(20)).await;
-            assert!(
-                status.success(),
-                "{} was asked to stop and ended with {status}",
-                instance.name()
-            );
+            assert!(status.success(), "{} was asked to stop and ended with {status}", instance.name());
         }
         for instance in &self.instances {
             let log = instance.log_text();
-            let error = log
-                .lines()
-                .find(|line| is_error(line) && !self.expected_errors.iter().any(|text| line.contains(text)));
-            assert!(
-                error.is_none(),
-                "{} logged an error: {}",
-                instance.name(),
-                error.unwrap_or_default()
-            );
+            let error =
+                log.lines().find(|line| is_error(line) && !self.expected_errors.iter().any(|text| line.contains(text)));
+            assert!(error.is_none(), "{} logged an error: {}", instance.name(), error.unwrap_or_default());
         }
     }
 

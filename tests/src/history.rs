@@ -36,10 +36,7 @@ pub struct Recorder<T> {
 
 impl<T> Default for Recorder<T> {
     fn default() -> Self {
-        Recorder {
-            start: Instant::now(),
-            operations: Mutex::new(Vec::new()),
-        }
+        Recorder { start: Instant::now(), operations: Mutex::new(Vec::new()) }
     }
 }
 
@@ -52,12 +49,7 @@ impl<T> Recorder<T> {
     /// Records an operation that ends now.
     pub fn record(&self, begin: u64, what: T, outcome: Outcome) {
         let end = self.now();
-        self.operations.lock().expect("no holder panics").push(Operation {
-            what,
-            begin,
-            end,
-            outcome,
-        });
+        self.operations.lock().expect("no holder panics").push(Operation { what, begin, end, outcome });
     }
 
     /// All operations so far.

@@ -12,10 +12,7 @@ use std::time::{Duration, Instant};
 pub fn program(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a running program has a path");
     // target/release/deps/it-0123456789abcdef
-    let folder = own
-        .parent()
-        .and_then(Path::parent)
-        .expect("cargo puts tests two folders deep");
+    let folder = own.parent().and_then(Path::parent).expect("cargo puts tests two folders deep");
     let program = folder.join(name);
     assert!(
         program.exists(),
@@ -43,13 +40,7 @@ impl Instance {
     pub fn new(number: usize, sql_port: u16, peer_port: u16, folder: PathBuf, config: &str) -> Instance {
         std::fs::create_dir_all(&folder).expect("the temporary directory can be written");
         std::fs::write(folder.join("quorate.toml"), config).expect("the temporary directory can be written");
-        Instance {
-            number,
-            sql_port,
-            peer_port,
-            folder,
-            child: None,
-        }
+        Instance { number, sql_port, peer_port, folder, child: None }
     }
 
     /// `instance1` and so on.
@@ -68,34 +59,22 @@ impl Instance {
     /// When it runs already.
     pub fn start(&mut self, failpoints: &[String]) -> u32 {
         assert!(!self.is_running(), "{} runs already", self.name());
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log())
-            .expect("the temporary directory can be written");
+        let log =
+            File::options().create(true).append(true).open(self.log()).expect("the temporary directory can be written");
         let mut command = Command::new(program("quorate"));
         // It ends with the test process, even if that is killed: its standard input closes then.
-        command
-            .arg("start")
-            .arg("--config")
-            .arg(self.folder.join("quorate.toml"))
-            .arg("--exit-with-parent");
+        command.arg("start").arg("--config").arg(self.folder.join("quorate.toml")).arg("--exit-with-parent");
         for failpoint in failpoints {
             command.arg("--failpoint").arg(failpoint);
         }
-        command
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone().expect("a file handle can be copied"))
-            .stderr(log);
+        command.stdin(Stdio::piped()).stdout(log.try_clone().expect("a file handle can be copied")).stderr(log);
         let child = command.spawn().expect("the program can be run");
         self.child.insert(child).id()
     }
 
     /// Whether the process runs (a paused one does).
     pub fn is_running(&mut self) -> bool {
-        self.child
-            .as_mut()
-            .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
     /// How it ended, when it has.
@@ -115,11 +94,7 @@ impl Instance {
     /// Sends a signal by name, such as `TERM`, `STOP` or `CONT`.
     pub fn signal(&self, name: &str) {
         let pid = self.child.as_ref().expect("only a started instance gets signals").id();
-        let sent = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(pid.to_string())
-            .status()
-            .expect("kill is there");
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().expect("kill is there");
         assert!(sent.success(), "signal {name} to {} (pid {pid})", self.name());
     }
 

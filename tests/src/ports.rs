@@ -46,11 +46,7 @@ impl Ports {
             if file.try_lock().is_ok()
                 && (first..first + BLOCK).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
             {
-                return Ports {
-                    first,
-                    next: first,
-                    _reservation: file,
-                };
+                return Ports { first, next: first, _reservation: file };
             }
         }
         panic!("no free block of {BLOCK} ports between {FIRST} and {END}");

@@ -51,11 +51,7 @@ pub struct Network {
 impl Network {
     /// A network without instances; all links are open.
     pub fn new() -> Network {
-        Network {
-            links: Links::default(),
-            pids: Pids::default(),
-            proxies: Vec::new(),
-        }
+        Network { links: Links::default(), pids: Pids::default(), proxies: Vec::new() }
     }
 
     /// Puts a proxy that listens at `listen` in front of `instance`, which itself listens at `target`.
@@ -111,21 +107,14 @@ impl Drop for Network {
 
 fn link_sender(links: &Links, from: usize, to: usize) -> watch::Sender<Link> {
     let mut links = links.lock().expect("no holder panics");
-    links
-        .entry((from, to))
-        .or_insert_with(|| watch::Sender::new(Link::Open(Duration::ZERO)))
-        .clone()
+    links.entry((from, to)).or_insert_with(|| watch::Sender::new(Link::Open(Duration::ZERO))).clone()
 }
 
 /// Serves one connection until either end or a refused link closes it.
 async fn connection(near: TcpStream, peer: SocketAddr, target: SocketAddr, to: usize, links: &Links, pids: &Pids) {
     let candidates = pids.lock().expect("no holder panics").clone();
     // A dialler that is none of our instances (a client of the harness) passes unhindered: it gets a link to itself.
-    let from = tokio::task::spawn_blocking(move || owner(peer.port(), &candidates))
-        .await
-        .ok()
-        .flatten()
-        .unwrap_or(to);
+    let from = tokio::task::spawn_blocking(move || owner(peer.port(), &candidates)).await.ok().flatten().unwrap_or(to);
     let there = link_sender(links, from, to).subscribe();
     let back = link_sender(links, to, from).subscribe();
     if *there.borrow() == Link::Refused || *back.borrow() == Link::Refused {
@@ -246,10 +235,7 @@ mod tests {
     async fn echoed(stream: &mut TcpStream, within: Duration) -> bool {
         stream.write_all(b"hello").await.unwrap();
         let mut buffer = [0; 5];
-        matches!(
-            tokio::time::timeout(within, stream.read_exact(&mut buffer)).await,
-            Ok(Ok(_))
-        )
+        matches!(tokio::time::timeout(within, stream.read_exact(&mut buffer)).await, Ok(Ok(_)))
     }
 
     #[tokio::test]
@@ -258,16 +244,10 @@ mod tests {
         let mut stream = TcpStream::connect(address).await.unwrap();
         assert!(echoed(&mut stream, Duration::from_secs(5)).await);
         network.set(1, 0, Link::Silent);
-        assert!(
-            !echoed(&mut stream, Duration::from_millis(200)).await,
-            "the answer must not pass"
-        );
+        assert!(!echoed(&mut stream, Duration::from_millis(200)).await, "the answer must not pass");
         network.heal();
         let mut buffer = [0; 5];
-        tokio::time::timeout(Duration::from_secs(5), stream.read_exact(&mut buffer))
-            .await
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(Duration::from_secs(5), stream.read_exact(&mut buffer)).await.unwrap().unwrap();
         assert_eq!(&buffer, b"hello");
     }
 
@@ -279,10 +259,7 @@ mod tests {
         network.set_between(0, [1], Link::Open(Duration::from_millis(150)));
         let start = Instant::now();
         assert!(echoed(&mut stream, Duration::from_secs(5)).await);
-        assert!(
-            start.elapsed() >= Duration::from_millis(300),
-            "there and back take twice the delay"
-        );
+        assert!(start.elapsed() >= Duration::from_millis(300), "there and back take twice the delay");
     }
 
     #[tokio::test]
@@ -292,9 +269,7 @@ mod tests {
         assert!(echoed(&mut stream, Duration::from_secs(5)).await);
         network.set(0, 1, Link::Refused);
         let mut buffer = [0; 1];
-        let read = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut buffer))
-            .await
-            .unwrap();
+        let read = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut buffer)).await.unwrap();
         assert!(matches!(read, Ok(0) | Err(_)), "the connection ends");
         network.heal();
         let mut stream = TcpStream::connect(address).await.unwrap();

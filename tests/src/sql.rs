@@ -82,19 +82,13 @@ impl Gateways {
         let mut gateways = self.clone();
         let length = gateways.ports.len();
         gateways.ports.rotate_left(preferred % length);
-        Session {
-            gateways,
-            connection: None,
-        }
+        Session { gateways, connection: None }
     }
 
     /// A session that uses the gateway with this index and no other.
     pub fn only(&self, index: usize) -> Session {
         Session {
-            gateways: Gateways {
-                ports: vec![self.ports[index]],
-                database: self.database.clone(),
-            },
+            gateways: Gateways { ports: vec![self.ports[index]], database: self.database.clone() },
             connection: None,
         }
     }
@@ -122,11 +116,7 @@ impl Drop for Connection {
 impl Session {
     /// The connection, made to the first gateway that answers if there is none that works.
     pub async fn client(&mut self) -> Result<&mut Client, Failure> {
-        if self
-            .connection
-            .as_ref()
-            .is_none_or(|connection| connection.client.is_closed())
-        {
+        if self.connection.as_ref().is_none_or(|connection| connection.client.is_closed()) {
             self.connection = None;
             self.connection = Some(self.connect().await?);
         }
@@ -138,11 +128,7 @@ impl Session {
         let mut reasons = Vec::new();
         for port in &self.gateways.ports {
             let mut config = Config::new();
-            config
-                .host("127.0.0.1")
-                .port(*port)
-                .user("quorate")
-                .dbname(&self.gateways.database);
+            config.host("127.0.0.1").port(*port).user("quorate").dbname(&self.gateways.database);
             match tokio::time::timeout(CONNECT_TIMEOUT, config.connect(NoTls)).await {
                 Ok(Ok((client, connection))) => {
                     let driver = tokio::spawn(async move {
@@ -152,24 +138,15 @@ impl Session {
                     return Ok(Connection { client, driver });
                 }
                 Ok(Err(error)) => match error.as_db_error() {
-                    Some(db) => reasons.push((
-                        Some(db.code().clone()),
-                        format!("port {port}: {} {}", db.code().code(), db.message()),
-                    )),
+                    Some(db) => reasons
+                        .push((Some(db.code().clone()), format!("port {port}: {} {}", db.code().code(), db.message()))),
                     None => reasons.push((None, format!("port {port}: {error}"))),
                 },
                 Err(_) => reasons.push((None, format!("port {port}: no answer in {CONNECT_TIMEOUT:?}"))),
             }
         }
         let code = reasons.iter().find_map(|(code, _)| code.clone());
-        Err(Failure::Refused(
-            code,
-            reasons
-                .into_iter()
-                .map(|(_, reason)| reason)
-                .collect::<Vec<_>>()
-                .join("; "),
-        ))
+        Err(Failure::Refused(code, reasons.into_iter().map(|(_, reason)| reason).collect::<Vec<_>>().join("; ")))
     }
 
     /// Gives the connection up, whatever its state.
@@ -190,11 +167,9 @@ impl Session {
         Ok(messages
             .into_iter()
             .filter_map(|message| match message {
-                tokio_postgres::SimpleQueryMessage::Row(row) => Some(
-                    (0..row.len())
-                        .map(|column| row.get(column).map(str::to_owned))
-                        .collect(),
-                ),
+                tokio_postgres::SimpleQueryMessage::Row(row) => {
+                    Some((0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect())
+                }
                 _ => None,
             })
             .collect())
@@ -206,22 +181,14 @@ impl Session {
     /// When the answer has not exactly one row and column, or is NULL: the test asked a wrong question.
     pub async fn value(&mut self, sql: &str) -> Result<String, Failure> {
         let mut rows = self.rows(sql).await?;
-        assert!(
-            rows.len() == 1 && rows[0].len() == 1,
-            "{sql}: expected one value, got {rows:?}"
-        );
-        Ok(rows
-            .remove(0)
-            .remove(0)
-            .unwrap_or_else(|| panic!("{sql}: the value is NULL")))
+        assert!(rows.len() == 1 && rows[0].len() == 1, "{sql}: expected one value, got {rows:?}");
+        Ok(rows.remove(0).remove(0).unwrap_or_else(|| panic!("{sql}: the value is NULL")))
     }
 
     /// The single value of a query, as a number.
     pub async fn number(&mut self, sql: &str) -> Result<i64, Failure> {
         let value = self.value(sql).await?;
-        Ok(value
-            .parse()
-            .unwrap_or_else(|_| panic!("{sql}: {value} is no whole number")))
+        Ok(value.parse().unwrap_or_else(|_| panic!("{sql}: {value} is no whole number")))
     }
 
     /// The SQLSTATE with which a statement is refused.
@@ -248,9 +215,7 @@ where
         match attempt().await {
             Err(failure @ Failure::Refused(..)) if start.elapsed() < limit => {
                 if !failure.is_retryable()
-                    && failure
-                        .code()
-                        .is_some_and(|code| !code.starts_with("57P") && code != "58000")
+                    && failure.code().is_some_and(|code| !code.starts_with("57P") && code != "58000")
                 {
                     return Err(failure);
                 }

@@ -27,10 +27,7 @@ where
         }
         tokio::time::sleep(PAUSE).await;
     }
-    panic!(
-        "waited {:.1} s for: {what}; last: {last}",
-        start.elapsed().as_secs_f64()
-    );
+    panic!("waited {:.1} s for: {what}; last: {last}", start.elapsed().as_secs_f64());
 }
 
 #[cfg(test)]
@@ -43,13 +40,7 @@ mod tests {
         let got = eventually("three probes", Duration::from_secs(5), || {
             probes += 1;
             let probes = probes;
-            async move {
-                if probes < 3 {
-                    anyhow::bail!("not yet")
-                } else {
-                    Ok(probes)
-                }
-            }
+            async move { if probes < 3 { anyhow::bail!("not yet") } else { Ok(probes) } }
         })
         .await;
         assert_eq!(got, 3);
@@ -67,11 +58,6 @@ mod tests {
     #[tokio::test]
     #[should_panic(expected = "for: a hanging probe")]
     async fn a_hanging_probe_is_cut_off() {
-        eventually(
-            "a hanging probe",
-            Duration::from_millis(120),
-            std::future::pending::<anyhow::Result<()>>,
-        )
-        .await;
+        eventually("a hanging probe", Duration::from_millis(120), std::future::pending::<anyhow::Result<()>>).await;
     }
 }

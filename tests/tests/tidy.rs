@@ -1,5 +1,7 @@
 //! Rules of this repository that no compiler knows. Each failure says why the rule is there.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -7,37 +9,13 @@ use std::process::Command;
 /// Only `node` joins what the others keep apart; nothing depends on `tests`.
 const EDGES: &[(&str, &[&str], &str)] = &[
     ("quorate-proto", &[], "the contract with operators' tools stands alone"),
-    (
-        "quorate-raft",
-        &[],
-        "replication carries bytes: it knows no SQL, no rows and no transactions",
-    ),
-    (
-        "quorate-txn",
-        &[],
-        "transactions know keys and values as bytes: no consensus library, no network, no SQL",
-    ),
-    (
-        "quorate-sql",
-        &[],
-        "SQL reaches tables through traits that it owns, and knows neither network nor consensus",
-    ),
-    (
-        "quorate-gateway",
-        &["quorate-sql"],
-        "the gateway decodes, calls a session, and encodes; it decides nothing",
-    ),
-    (
-        "quorate-management",
-        &["quorate-proto"],
-        "the management state is a pure function of its commands",
-    ),
+    ("quorate-raft", &[], "replication carries bytes: it knows no SQL, no rows and no transactions"),
+    ("quorate-txn", &[], "transactions know keys and values as bytes: no consensus library, no network, no SQL"),
+    ("quorate-sql", &[], "SQL reaches tables through traits that it owns, and knows neither network nor consensus"),
+    ("quorate-gateway", &["quorate-sql"], "the gateway decodes, calls a session, and encodes; it decides nothing"),
+    ("quorate-management", &["quorate-proto"], "the management state is a pure function of its commands"),
     ("quorate-shell", &[], "the prompt is a PostgreSQL client like any other"),
-    (
-        "quorate-admin",
-        &["quorate-proto"],
-        "the operators' tool builds in seconds, without the server",
-    ),
+    ("quorate-admin", &["quorate-proto"], "the operators' tool builds in seconds, without the server"),
     (
         "quorate-node",
         &[
@@ -60,76 +38,33 @@ const EDGES: &[(&str, &[&str], &str)] = &[
 
 /// Libraries that must not be reachable from a crate, directly or not.
 const FORBIDDEN: &[(&str, &[&str], &str)] = &[
-    (
-        "quorate-sql",
-        &["tonic", "pgwire", "openraft", "rocksdb"],
-        "SQL knows neither network nor consensus nor disk",
-    ),
+    ("quorate-sql", &["tonic", "pgwire", "openraft", "rocksdb"], "SQL knows neither network nor consensus nor disk"),
     (
         "quorate-txn",
         &["openraft", "tonic", "pgwire", "sqlparser"],
         "transactions are proved in simulation, which has none of these",
     ),
-    (
-        "quorate-raft",
-        &["sqlparser", "pgwire"],
-        "commands are bytes to the replication",
-    ),
-    (
-        "quorate-admin",
-        &["rocksdb", "openraft", "pgwire", "sqlparser"],
-        "the operators' tool builds in seconds",
-    ),
-    (
-        "quorate-shell",
-        &["rocksdb", "openraft", "pgwire", "sqlparser", "tonic"],
-        "the prompt sees what a client sees",
-    ),
-    (
-        "quorate-gateway",
-        &["rocksdb", "openraft", "tonic"],
-        "the gateway reaches data through a session only",
-    ),
+    ("quorate-raft", &["sqlparser", "pgwire"], "commands are bytes to the replication"),
+    ("quorate-admin", &["rocksdb", "openraft", "pgwire", "sqlparser"], "the operators' tool builds in seconds"),
+    ("quorate-shell", &["rocksdb", "openraft", "pgwire", "sqlparser", "tonic"], "the prompt sees what a client sees"),
+    ("quorate-gateway", &["rocksdb", "openraft", "tonic"], "the gateway reaches data through a session only"),
 ];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the tests lie in a folder of the repository")
-        .to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in a folder of the repository").to_owned()
 }
 
 fn metadata() -> serde_json::Value {
     let run = |program: &str, arguments: &[&str]| {
-        let output = Command::new(program)
-            .args(arguments)
-            .current_dir(root())
-            .output()
-            .expect("cargo and rustc are here");
-        assert!(
-            output.status.success(),
-            "{program} {arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let output =
+            Command::new(program).args(arguments).current_dir(root()).output().expect("cargo and rustc are here");
+        assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("it writes text")
     };
     let version = run("rustc", &["-vV"]);
-    let host = version
-        .lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .expect("rustc names its host");
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("rustc names its host");
     // Of other platforms nothing has been downloaded, and nothing needs to be.
-    let text = run(
-        env!("CARGO"),
-        &[
-            "metadata",
-            "--format-version",
-            "1",
-            "--offline",
-            "--filter-platform",
-            host,
-        ],
-    );
+    let text = run(env!("CARGO"), &["metadata", "--format-version", "1", "--offline", "--filter-platform", host]);
     serde_json::from_str(&text).expect("cargo writes JSON")
 }
 
@@ -165,9 +100,7 @@ fn crates_depend_on_each_other_only_as_drawn() {
             continue;
         }
         let Some((_, allowed, reason)) = EDGES.iter().find(|(of, ..)| *of == name) else {
-            offences.push(format!(
-                "{name} is not in the drawing: say in EDGES what it may depend on, and why"
-            ));
+            offences.push(format!("{name} is not in the drawing: say in EDGES what it may depend on, and why"));
             continue;
         };
         for dependency in package["dependencies"].as_array().unwrap() {
@@ -177,10 +110,7 @@ fn crates_depend_on_each_other_only_as_drawn() {
             }
         }
     }
-    refuse(
-        offences,
-        "a dependency that is not in the drawing makes a crate know what it must not",
-    );
+    refuse(offences, "a dependency that is not in the drawing makes a crate know what it must not");
 }
 
 #[test]
@@ -188,15 +118,7 @@ fn crates_stay_free_of_what_they_must_never_hear_of() {
     let metadata = metadata();
     let nodes = metadata["resolve"]["nodes"].as_array().unwrap();
     // "path+file:///…/sql#quorate-sql@0.1.0" or "registry+…#tonic@0.14.2"
-    let name = |id: &str| {
-        id.rsplit(['#', '/'])
-            .next()
-            .unwrap()
-            .split('@')
-            .next()
-            .unwrap()
-            .to_owned()
-    };
+    let name = |id: &str| id.rsplit(['#', '/']).next().unwrap().split('@').next().unwrap().to_owned();
     let mut offences = Vec::new();
     for (of, forbidden, reason) in FORBIDDEN {
         let start = nodes
@@ -207,22 +129,15 @@ fn crates_stay_free_of_what_they_must_never_hear_of() {
         let mut todo = vec![start];
         while let Some(node) = todo.pop() {
             for dependency in node["deps"].as_array().unwrap() {
-                let shipped = dependency["dep_kinds"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .any(|kind| kind["kind"].is_null());
+                let shipped = dependency["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"].is_null());
                 let id = dependency["pkg"].as_str().unwrap();
                 if shipped && seen.insert(id) {
                     todo.extend(nodes.iter().find(|node| node["id"] == id));
                 }
             }
         }
-        let reached: Vec<String> = seen
-            .into_iter()
-            .map(name)
-            .filter(|found| forbidden.contains(&found.as_str()))
-            .collect();
+        let reached: Vec<String> =
+            seen.into_iter().map(name).filter(|found| forbidden.contains(&found.as_str())).collect();
         offences.extend(reached.iter().map(|found| format!("{of} reaches {found}: {reason}")));
     }
     refuse(offences, "a library that a crate must never hear of");
@@ -244,23 +159,11 @@ fn every_file_says_first_what_it_is_for() {
 fn nothing_unfinished_is_left_behind() {
     // Put together, so that this file does not find itself.
     let marks = [
-        (
-            format!("FIX{}", "ME"),
-            "mend it, or write the known limit into the module's text",
-        ),
+        (format!("FIX{}", "ME"), "mend it, or write the known limit into the module's text"),
         (format!("dbg{}(", "!"), "use tracing"),
-        (
-            format!("todo{}(", "!"),
-            "an unfinished path panics in a user's face: refuse it with an error",
-        ),
-        (
-            format!("unimplemented{}(", "!"),
-            "an unfinished path panics in a user's face: refuse it with an error",
-        ),
-        (
-            format!("#[ign{}", "ore"),
-            "assert today's answer and say why it is wrong; a test that does not run rots",
-        ),
+        (format!("todo{}(", "!"), "an unfinished path panics in a user's face: refuse it with an error"),
+        (format!("unimplemented{}(", "!"), "an unfinished path panics in a user's face: refuse it with an error"),
+        (format!("#[ign{}", "ore"), "assert today's answer and say why it is wrong; a test that does not run rots"),
     ];
     let mut offences = Vec::new();
     for (path, text) in rust_files() {

@@ -58,12 +58,7 @@ impl fmt::Display for Event {
                 write!(formatter, "{instance} ended ({ended}); started again as pid {pid}")
             }
             Event::GivenUp { instance, reason, log } => {
-                write!(
-                    formatter,
-                    "{instance} stays down: {reason}\nthe end of {}:\n{}",
-                    log.display(),
-                    tail(log)
-                )
+                write!(formatter, "{instance} stays down: {reason}\nthe end of {}:\n{}", log.display(), tail(log))
             }
         }
     }
@@ -95,14 +90,8 @@ impl Children {
             let child = spawn(&program, &instance).with_context(|| format!("start {}", instance.name))?;
             let (pid_sender, pid) = watch::channel(child.id());
             let number = instance.number;
-            let task = tokio::spawn(supervise(
-                program.clone(),
-                instance,
-                child,
-                pid_sender,
-                stopped.clone(),
-                events.clone(),
-            ));
+            let task =
+                tokio::spawn(supervise(program.clone(), instance, child, pid_sender, stopped.clone(), events.clone()));
             supervised.push(Supervised { number, pid, task });
         }
         Ok((Children { supervised, stop }, received))
@@ -110,10 +99,7 @@ impl Children {
 
     /// Process id of an instance, when it runs.
     pub fn pid(&self, number: u16) -> Option<u32> {
-        self.supervised
-            .iter()
-            .find(|child| child.number == number)
-            .and_then(|child| *child.pid.borrow())
+        self.supervised.iter().find(|child| child.number == number).and_then(|child| *child.pid.borrow())
     }
 
     /// Stops all instances at the same time, and returns when they have ended.
@@ -158,11 +144,7 @@ async fn supervise(
     let mut restarts: VecDeque<Instant> = VecDeque::new();
     let give_up = |reason: String| {
         // Nobody listens any more only when the demo is ending.
-        let _ = events.send(Event::GivenUp {
-            instance: instance.name.clone(),
-            reason,
-            log: instance.log.clone(),
-        });
+        let _ = events.send(Event::GivenUp { instance: instance.name.clone(), reason, log: instance.log.clone() });
     };
     loop {
         let ended = tokio::select! {
@@ -177,10 +159,7 @@ async fn supervise(
             Err(error) => return give_up(format!("its end cannot be awaited: {error}")),
         };
         let now = Instant::now();
-        while restarts
-            .front()
-            .is_some_and(|at| now.duration_since(*at) > RESTART_WINDOW)
-        {
+        while restarts.front().is_some_and(|at| now.duration_since(*at) > RESTART_WINDOW) {
             restarts.pop_front();
         }
         if restarts.len() == RESTARTS_MAX {
@@ -196,11 +175,7 @@ async fn supervise(
         };
         pid.send_replace(child.id());
         let started = child.id().unwrap_or_default();
-        let _ = events.send(Event::Restarted {
-            instance: instance.name.clone(),
-            ended,
-            pid: started,
-        });
+        let _ = events.send(Event::Restarted { instance: instance.name.clone(), ended, pid: started });
     }
 }
 
@@ -256,11 +231,7 @@ mod tests {
         let (events, received) = mpsc::unbounded_channel();
         let child = spawn(&program, &instance).unwrap();
         let (pid, _) = watch::channel(child.id());
-        (
-            received,
-            stop,
-            tokio::spawn(supervise(program, instance, child, pid, stopped, events)),
-        )
+        (received, stop, tokio::spawn(supervise(program, instance, child, pid, stopped, events)))
     }
 
     #[tokio::test]
@@ -282,10 +253,7 @@ mod tests {
         let (mut events, stop, task) = run("read line; echo stopped cleanly", folder.path()).await;
         stop.send_replace(true);
         task.await.unwrap();
-        assert_eq!(
-            std::fs::read_to_string(folder.path().join("instance.log")).unwrap(),
-            "stopped cleanly\n"
-        );
+        assert_eq!(std::fs::read_to_string(folder.path().join("instance.log")).unwrap(), "stopped cleanly\n");
         assert!(events.recv().await.is_none(), "an end that was asked for is no event");
     }
 }

@@ -10,8 +10,6 @@ use toml::{Table, Value};
 pub struct InstanceConfig {
     /// Name of the instance.
     pub instance: String,
-    /// From 1; also the data space group, since each instance counts as a machine of its own.
-    pub number: u16,
     /// Data directory.
     pub data: PathBuf,
     /// Where it listens for SQL clients.
@@ -34,7 +32,6 @@ impl InstanceConfig {
         let mut table = Table::from_iter([
             ("instance".to_owned(), Value::from(self.instance.as_str())),
             ("host".to_owned(), Value::from("localhost")),
-            ("data_space_group".to_owned(), Value::from(i64::from(self.number))),
             ("roles".to_owned(), strings(&["data", "management"])),
             ("data".to_owned(), Value::from(self.data.to_string_lossy().as_ref())),
             ("sql_listen".to_owned(), Value::from(self.sql_listen.as_str())),

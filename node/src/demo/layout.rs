@@ -104,11 +104,7 @@ impl Layout {
                 asked
             }
         };
-        let layout = Layout {
-            folder,
-            record,
-            _lock: lock,
-        };
+        let layout = Layout { folder, record, _lock: lock };
         layout.check_ports()?;
         for instance in layout.instances() {
             layout.prepare(&instance)?;
@@ -145,18 +141,13 @@ impl Layout {
 
     /// All instances, in order.
     pub fn instances(&self) -> Vec<Instance> {
-        (1..=self.record.instances)
-            .map(|number| self.instance(number))
-            .collect()
+        (1..=self.record.instances).map(|number| self.instance(number)).collect()
     }
 
     /// Where SQL clients reach the demo's database through any instance.
     pub fn url(&self) -> String {
-        let hosts: Vec<String> = self
-            .instances()
-            .iter()
-            .map(|instance| format!("127.0.0.1:{}", instance.sql_port))
-            .collect();
+        let hosts: Vec<String> =
+            self.instances().iter().map(|instance| format!("127.0.0.1:{}", instance.sql_port)).collect();
         format!("postgres://{}/{DATABASE}", hosts.join(","))
     }
 
@@ -165,18 +156,10 @@ impl Layout {
         let plural = |count: u32, of: &str| format!("{count} {of}{}", if count == 1 { "" } else { "s" });
         format!(
             "{} {}, {}, {} of every row,",
-            if self.record.complete {
-                "bringing back"
-            } else {
-                "making"
-            },
+            if self.record.complete { "bringing back" } else { "making" },
             plural(self.record.instances.into(), "instance"),
             plural(self.record.replica_sets, "replica set"),
-            if self.k() == 1 {
-                "1 copy".to_owned()
-            } else {
-                format!("{} copies", self.k())
-            },
+            if self.k() == 1 { "1 copy".to_owned() } else { format!("{} copies", self.k()) },
         )
     }
 
@@ -204,10 +187,7 @@ impl Layout {
                     } else {
                         "choose others with --base-port"
                     };
-                    bail!(
-                        "port {port} ({purpose} of {}) cannot be had: {error}; {advice}",
-                        instance.name
-                    );
+                    bail!("port {port} ({purpose} of {}) cannot be had: {error}; {advice}", instance.name);
                 }
             }
         }
@@ -220,7 +200,6 @@ impl Layout {
         std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         let config = InstanceConfig {
             instance: instance.name.clone(),
-            number: instance.number,
             data: folder.join("data"),
             sql_listen: format!("127.0.0.1:{}", instance.sql_port),
             peer_listen: instance.peer_address(),
@@ -255,13 +234,7 @@ impl Record {
             "--base-port {base_port}: the ports up to {} above it are needed too",
             PEER_PORT_OFFSET + instances - 1
         );
-        Ok(Record {
-            format: FORMAT,
-            instances,
-            replica_sets,
-            base_port,
-            complete: false,
-        })
+        Ok(Record { format: FORMAT, instances, replica_sets, base_port, complete: false })
     }
 
     /// This record, unless the arguments ask for something else by name.
@@ -314,15 +287,9 @@ impl Record {
 }
 
 fn default_folder() -> anyhow::Result<PathBuf> {
-    let set = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
+    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let share = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")));
-    Ok(share
-        .context("neither XDG_DATA_HOME nor HOME is set: name a directory with --data")?
-        .join("quorate/demo"))
+    Ok(share.context("neither XDG_DATA_HOME nor HOME is set: name a directory with --data")?.join("quorate/demo"))
 }
 
 fn lock(folder: &Path) -> anyhow::Result<File> {
@@ -368,27 +335,14 @@ mod tests {
     #[test]
     fn two_instances_are_refused_with_the_reason() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(
-            refused(&DemoArgs {
-                instances: Some(2),
-                ..args(folder.path())
-            })
-            .contains("no majority")
-        );
-        assert!(
-            !folder.path().join("demo.lock").exists(),
-            "nothing is made for a refused demo"
-        );
+        assert!(refused(&DemoArgs { instances: Some(2), ..args(folder.path()) }).contains("no majority"));
+        assert!(!folder.path().join("demo.lock").exists(), "nothing is made for a refused demo");
     }
 
     #[test]
     fn one_instance_means_one_copy() {
         let folder = tempfile::tempdir().unwrap();
-        let layout = Layout::open(&DemoArgs {
-            instances: Some(1),
-            ..args(folder.path())
-        })
-        .unwrap();
+        let layout = Layout::open(&DemoArgs { instances: Some(1), ..args(folder.path()) }).unwrap();
         assert_eq!((layout.k(), layout.replica_sets()), (1, 1));
     }
 
@@ -397,21 +351,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = args(folder.path());
         Layout::open(&first).unwrap().set_complete().unwrap();
-        let again = DemoArgs {
-            base_port: None,
-            ..first.clone()
-        };
+        let again = DemoArgs { base_port: None, ..first.clone() };
         let layout = Layout::open(&again).unwrap();
         assert!(layout.is_complete());
         assert_eq!(Some(layout.instances()[0].sql_port), first.base_port);
         drop(layout);
-        assert!(
-            refused(&DemoArgs {
-                instances: Some(5),
-                ..again
-            })
-            .contains("--instances 3")
-        );
+        assert!(refused(&DemoArgs { instances: Some(5), ..again }).contains("--instances 3"));
     }
 
     #[test]

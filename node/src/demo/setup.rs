@@ -4,11 +4,12 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use quorate_proto::Refused;
 use quorate_proto::admin::{
-    AdminClient, DatabaseStatus, DbCreateRequest, DbOpenRequest, DbStatusRequest, GridCreateRequest, GridDisplayRequest,
+    AdminClient, DatabaseStatus, DbCreateRequest, DbOpenRequest, DbStatusRequest, GridCreateRequest,
 };
+use tokio::net::TcpStream;
 use tokio_postgres::NoTls;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -30,22 +31,24 @@ const SAMPLE: &str = include_str!("sample.sql");
 pub async fn bring_up(layout: &mut Layout) -> anyhow::Result<()> {
     let until = Instant::now() + LIMIT;
     let mut admin = Admin::connect(layout)?;
-    create_grid(&mut admin, layout, until).await.context("make the grid")?;
-    open_database(&mut admin, layout, until)
-        .await
-        .with_context(|| format!("open the database {DATABASE}"))?;
     if !layout.is_complete() {
-        retried(until, || load_sample(layout))
-            .await
-            .context("load the sample tables")?;
+        create_grid(&mut admin, layout, until).await.context("make the grid")?;
+    }
+    open_database(&mut admin, layout, until).await.with_context(|| format!("open the database {DATABASE}"))?;
+    if !layout.is_complete() {
+        retried(until, || load_sample(layout)).await.context("load the sample tables")?;
         layout.set_complete()?;
     }
     for instance in layout.instances() {
-        retried(until, || answers(instance.sql_port))
-            .await
-            .with_context(|| format!("ask {}", instance.name))?;
+        retried(until, || answers(instance.sql_port)).await.with_context(|| format!("ask {}", instance.name))?;
     }
     Ok(())
+}
+
+/// A refusal with its advice.
+fn refused(status: &Status) -> anyhow::Error {
+    let refused = Refused::from_status(status);
+    if refused.hint.is_empty() { anyhow::anyhow!("{refused}") } else { anyhow::anyhow!("{refused}. {}", refused.hint) }
 }
 
 /// The operators' service, through whichever instance answers.
@@ -59,11 +62,8 @@ impl Admin {
             let endpoint = Endpoint::from_shared(format!("http://{address}")).context("form an address")?;
             Ok(AdminClient::new(endpoint.timeout(REQUEST_LIMIT).connect_lazy()))
         };
-        let clients = layout
-            .instances()
-            .iter()
-            .map(|instance| client(instance.peer_address()))
-            .collect::<anyhow::Result<_>>()?;
+        let clients =
+            layout.instances().iter().map(|instance| client(instance.peer_address())).collect::<anyhow::Result<_>>()?;
         Ok(Admin { clients })
     }
 
@@ -92,27 +92,31 @@ impl Admin {
     }
 }
 
+/// Makes the grid when all instances can be reached: it is made of those that wait for it.
 async fn create_grid(admin: &mut Admin, layout: &Layout, until: Instant) -> anyhow::Result<()> {
-    let shown = admin
-        .ask(until, async |client| client.grid_display(GridDisplayRequest {}).await)
-        .await;
-    match shown {
-        Ok(_) => return Ok(()),
-        Err(status) if matches!(status.code(), Code::NotFound | Code::FailedPrecondition) => {}
-        Err(status) => bail!(Refused::from_status(&status)),
+    for instance in layout.instances() {
+        while let Err(error) = TcpStream::connect(instance.peer_address()).await {
+            if Instant::now() >= until {
+                return Err(error).with_context(|| format!("reach {} at {}", instance.name, instance.peer_address()));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
-    let request = GridCreateRequest {
-        name: DATABASE.to_owned(),
-        k: layout.k(),
-    };
-    let created = admin
-        .ask(until, async |client| client.grid_create(request.clone()).await)
-        .await;
+    let request = GridCreateRequest { name: DATABASE.to_owned(), k: layout.k() };
+    let created = admin.ask(until, async |client| client.grid_create(request.clone()).await).await;
     match created {
-        Ok(_) => Ok(()),
-        // A repeated request finds what the first one made.
+        Ok(reply) => {
+            let members = reply.into_inner().instances.len();
+            ensure!(
+                members == layout.instances().len(),
+                "only {members} of {} instances are in it",
+                layout.instances().len()
+            );
+            Ok(())
+        }
+        // An earlier attempt made it; only its answer, or the rest of the setup, was lost.
         Err(status) if status.code() == Code::AlreadyExists => Ok(()),
-        Err(status) => bail!(Refused::from_status(&status)),
+        Err(status) => Err(refused(&status)),
     }
 }
 
@@ -123,57 +127,39 @@ async fn open_database(admin: &mut Admin, layout: &Layout, until: Instant) -> an
             replica_sets: Some(layout.replica_sets()),
             instance: None,
         };
-        let created = admin
-            .ask(until, async |client| client.db_create(request.clone()).await)
-            .await;
+        let created = admin.ask(until, async |client| client.db_create(request.clone()).await).await;
         if let Err(status) = created
             && status.code() != Code::AlreadyExists
         {
-            bail!(Refused::from_status(&status));
+            return Err(refused(&status));
         }
     }
     let mut opened = false;
     loop {
-        let found = status(admin, until)
-            .await?
-            .context("it is not there although it was made")?;
+        let found = status(admin, until).await?.context("it is not there although it was made")?;
         if found.open == "open" && found.replica_sets.iter().all(|set| set.available && set.leader != 0) {
             return Ok(());
         }
         if found.wanted == "loaded" && found.load.starts_with("loaded") && !opened {
-            let request = DbOpenRequest {
-                database: DATABASE.to_owned(),
-            };
-            let asked = admin
-                .ask(until, async |client| client.db_open(request.clone()).await)
-                .await;
+            let request = DbOpenRequest { database: DATABASE.to_owned() };
+            let asked = admin.ask(until, async |client| client.db_open(request.clone()).await).await;
             // A refusal here is a race with a change of state; the next look at the status decides.
             opened = asked.is_ok();
         }
         if Instant::now() >= until {
-            bail!(
-                "it is {}, {}, {}; {}",
-                found.create,
-                found.load,
-                found.open,
-                found.verdict
-            );
+            bail!("it is {}, {}, {}; {}", found.create, found.load, found.open, found.verdict);
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
 async fn status(admin: &mut Admin, until: Instant) -> anyhow::Result<Option<DatabaseStatus>> {
-    let request = DbStatusRequest {
-        database: Some(DATABASE.to_owned()),
-    };
-    let asked = admin
-        .ask(until, async |client| client.db_status(request.clone()).await)
-        .await;
+    let request = DbStatusRequest { database: Some(DATABASE.to_owned()) };
+    let asked = admin.ask(until, async |client| client.db_status(request.clone()).await).await;
     match asked {
         Ok(reply) => Ok(reply.into_inner().databases.into_iter().next()),
         Err(status) if status.code() == Code::NotFound => Ok(None),
-        Err(status) => bail!(Refused::from_status(&status)),
+        Err(status) => Err(refused(&status)),
     }
 }
 
@@ -211,9 +197,8 @@ where
             Err(error) => error,
         };
         // No SQLSTATE: no connection. Class 40: try again; 57P03: not open yet; 58000: a set without leader.
-        let passing = error
-            .code()
-            .is_none_or(|code| code.code().starts_with("40") || ["57P03", "58000"].contains(&code.code()));
+        let passing =
+            error.code().is_none_or(|code| code.code().starts_with("40") || ["57P03", "58000"].contains(&code.code()));
         if !passing || Instant::now() >= until {
             return Err(match error.as_db_error() {
                 Some(refused) => anyhow::anyhow!("{} ({})", refused.message(), refused.code().code()),

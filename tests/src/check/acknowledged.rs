@@ -38,10 +38,7 @@ impl Acknowledged {
         if !appeared.is_empty() {
             return Err(format!("refused rows are there: {}", sample(appeared)));
         }
-        let strange: Vec<_> = found
-            .iter()
-            .filter(|id| !acknowledged.contains(id) && !unknown.contains(id))
-            .collect();
+        let strange: Vec<_> = found.iter().filter(|id| !acknowledged.contains(id) && !unknown.contains(id)).collect();
         if !strange.is_empty() {
             return Err(format!("rows that nobody inserted: {}", sample(strange)));
         }

@@ -53,9 +53,7 @@ impl Bank {
             )
             .await?;
         session
-            .batch(&format!(
-                "INSERT INTO account SELECT i, {OPENING} FROM generate_series(1, {accounts}) AS g(i)"
-            ))
+            .batch(&format!("INSERT INTO account SELECT i, {OPENING} FROM generate_series(1, {accounts}) AS g(i)"))
             .await
     }
 
@@ -72,13 +70,7 @@ impl Bank {
                 clients.spawn(totals(session, counts, stop, accounts));
             }
         }
-        Bank {
-            gateways: gateways.clone(),
-            accounts,
-            counts,
-            stop,
-            clients,
-        }
+        Bank { gateways: gateways.clone(), accounts, counts, stop, clients }
     }
 
     /// Transfers acknowledged so far.
@@ -109,18 +101,11 @@ impl Bank {
                 return Err(format!("account {id} has {balance}, but the transfers say {expected}"));
             }
         }
-        let rows = session
-            .number("SELECT count(*) FROM transfer")
-            .await
-            .map_err(|failure| failure.to_string())? as u64;
-        let (committed, unknown) = (
-            self.counts.committed.load(Ordering::Relaxed),
-            self.counts.unknown.load(Ordering::Relaxed),
-        );
+        let rows = session.number("SELECT count(*) FROM transfer").await.map_err(|failure| failure.to_string())? as u64;
+        let (committed, unknown) =
+            (self.counts.committed.load(Ordering::Relaxed), self.counts.unknown.load(Ordering::Relaxed));
         if rows < committed || rows > committed + unknown {
-            return Err(format!(
-                "{rows} transfers are recorded; {committed} were acknowledged, {unknown} unknown"
-            ));
+            return Err(format!("{rows} transfers are recorded; {committed} were acknowledged, {unknown} unknown"));
         }
         Ok(self.counts)
     }
@@ -129,13 +114,9 @@ impl Bank {
 async fn pairs(session: &mut Session, sql: &str) -> Result<Vec<(i64, i64)>, String> {
     let rows = session.rows(sql).await.map_err(|failure| format!("{sql}: {failure}"))?;
     let number = |cell: &Option<String>| {
-        cell.as_ref()
-            .and_then(|text| text.parse().ok())
-            .ok_or(format!("{sql}: {cell:?} is no number"))
+        cell.as_ref().and_then(|text| text.parse().ok()).ok_or(format!("{sql}: {cell:?} is no number"))
     };
-    rows.iter()
-        .map(|row| Ok((number(&row[0])?, number(&row[1])?)))
-        .collect()
+    rows.iter().map(|row| Ok((number(&row[0])?, number(&row[1])?))).collect()
 }
 
 /// One client that transfers until told to stop.
@@ -172,18 +153,12 @@ async fn transfer(session: &mut Session, id: i64, source: i64, target: i64, amou
     let transaction = session.client().await?.transaction().await.map_err(inside)?;
     for (account, change) in [(source, -amount), (target, amount)] {
         transaction
-            .execute(
-                "UPDATE account SET balance = balance + $1 WHERE id = $2",
-                &[&change, &account],
-            )
+            .execute("UPDATE account SET balance = balance + $1 WHERE id = $2", &[&change, &account])
             .await
             .map_err(inside)?;
     }
     transaction
-        .execute(
-            "INSERT INTO transfer VALUES ($1, $2, $3, $4)",
-            &[&id, &source, &target, &amount],
-        )
+        .execute("INSERT INTO transfer VALUES ($1, $2, $3, $4)", &[&id, &source, &target, &amount])
         .await
         .map_err(inside)?;
     transaction.commit().await.map_err(|error| Failure::of(&error, true))

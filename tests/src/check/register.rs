@@ -50,11 +50,7 @@ pub fn check(history: &[Operation<(i64, Register)>]) -> Result<(), String> {
         keys.entry(key).or_default().push(Operation {
             what,
             begin: operation.begin,
-            end: if operation.outcome == Outcome::Unknown {
-                u64::MAX
-            } else {
-                operation.end
-            },
+            end: if operation.outcome == Outcome::Unknown { u64::MAX } else { operation.end },
             outcome: operation.outcome,
         });
     }
@@ -104,10 +100,7 @@ fn linearizable(operations: &[Operation<Register>]) -> bool {
             return true;
         }
         // Nothing that begins after an open operation has ended may come before it.
-        let horizon = open()
-            .map(|index| operations[index].end)
-            .min()
-            .expect("an operation is open");
+        let horizon = open().map(|index| operations[index].end).min().expect("an operation is open");
         let next = open()
             .skip_while(|&index| index < from)
             .take_while(|&index| operations[index].begin <= horizon)
@@ -142,12 +135,7 @@ mod tests {
     fn history(operations: &[(u64, u64, Register, Outcome)]) -> Vec<Operation<(i64, Register)>> {
         operations
             .iter()
-            .map(|&(begin, end, what, outcome)| Operation {
-                what: (1, what),
-                begin,
-                end,
-                outcome,
-            })
+            .map(|&(begin, end, what, outcome)| Operation { what: (1, what), begin, end, outcome })
             .collect()
     }
 
@@ -175,11 +163,7 @@ mod tests {
 
     #[test]
     fn a_lost_acknowledged_write_is_found() {
-        check(&history(&[
-            (0, 10, Write(1), Outcome::Ok),
-            (20, 30, Read(None), Outcome::Ok),
-        ]))
-        .unwrap_err();
+        check(&history(&[(0, 10, Write(1), Outcome::Ok), (20, 30, Read(None), Outcome::Ok)])).unwrap_err();
     }
 
     #[test]
@@ -194,29 +178,16 @@ mod tests {
 
     #[test]
     fn a_refused_write_must_never_be_seen() {
-        check(&history(&[
-            (0, 10, Write(1), Outcome::Refused),
-            (20, 30, Read(Some(1)), Outcome::Ok),
-        ]))
-        .unwrap_err();
+        check(&history(&[(0, 10, Write(1), Outcome::Refused), (20, 30, Read(Some(1)), Outcome::Ok)])).unwrap_err();
     }
 
     #[test]
     fn an_unknown_write_may_be_seen_late_or_never_but_not_undone() {
         let unknown = (0, 10, Write(1), Outcome::Unknown);
-        check(&history(&[
-            unknown,
-            (20, 30, Read(None), Outcome::Ok),
-            (40, 50, Read(Some(1)), Outcome::Ok),
-        ]))
-        .unwrap();
+        check(&history(&[unknown, (20, 30, Read(None), Outcome::Ok), (40, 50, Read(Some(1)), Outcome::Ok)])).unwrap();
         check(&history(&[unknown, (20, 30, Read(None), Outcome::Ok)])).unwrap();
-        check(&history(&[
-            unknown,
-            (20, 30, Read(Some(1)), Outcome::Ok),
-            (40, 50, Read(None), Outcome::Ok),
-        ]))
-        .unwrap_err();
+        check(&history(&[unknown, (20, 30, Read(Some(1)), Outcome::Ok), (40, 50, Read(None), Outcome::Ok)]))
+            .unwrap_err();
     }
 
     #[test]

@@ -11,10 +11,7 @@ async fn status_shows_an_exit_within_a_second_and_the_return() {
     let mut grid = Grid::start().await;
     let status_of = async |grid: &Grid, number: usize| {
         let status = grid.status().await?;
-        let element = status
-            .elements
-            .iter()
-            .find(|element| element.instance == format!("instance{number}"));
+        let element = status.elements.iter().find(|element| element.instance == format!("instance{number}"));
         anyhow::Ok(element.map(|element| element.status.clone()).unwrap_or_default())
     };
     for number in 1..=3 {
@@ -27,10 +24,7 @@ async fn status_shows_an_exit_within_a_second_and_the_return() {
         })
         .await;
         let shown = killed.elapsed();
-        assert!(
-            shown < Duration::from_millis(1500),
-            "the exit of instance{number} was shown after {shown:?}"
-        );
+        assert!(shown < Duration::from_millis(1500), "the exit of instance{number} was shown after {shown:?}");
         grid.restart(number);
         grid.settled().await;
     }
@@ -57,16 +51,10 @@ async fn the_four_sections_of_a_healthy_database_are_there_in_order() {
         "Database demo Data Space Group status as of ",
         "DS RS Elem Host ",
     ] {
-        let at = rest
-            .find(part)
-            .unwrap_or_else(|| panic!("{part:?} is missing or in the wrong place:\n{text}"));
+        let at = rest.find(part).unwrap_or_else(|| panic!("{part:?} is missing or in the wrong place:\n{text}"));
         rest = &rest[at + part.len()..];
     }
-    assert_eq!(
-        text.matches(" opened ").count(),
-        27,
-        "nine elements in each of three sections:\n{text}"
-    );
+    assert_eq!(text.matches(" opened ").count(), 27, "nine elements in each of three sections:\n{text}");
     grid.finish().await;
 }
 
@@ -82,10 +70,7 @@ async fn commands_in_the_wrong_state_are_refused_and_repeated_ones_say_so() {
     assert_eq!(create.code, 1, "{create:?}");
     let absent = run(&["dbStatus", "absent"]).await;
     assert_eq!(absent.code, 1);
-    assert!(
-        absent.err.contains("Error 2: Database absent does not exist"),
-        "{absent:?}"
-    );
+    assert!(absent.err.contains("Error 2: Database absent does not exist"), "{absent:?}");
     let again = run(&["gridCreate", "other", "-k", "3"]).await;
     assert_eq!(again.code, 1, "{again:?}");
     let wrong = run(&["dbStatus", "--what"]).await;

@@ -14,7 +14,6 @@ fn config(folder: &Path, ports: &mut Ports, extra: &str) -> InstanceConfig {
     let peer = format!("127.0.0.1:{}", ports.take());
     InstanceConfig {
         instance: "instance1".to_owned(),
-        number: 1,
         data: folder.join("data"),
         sql_listen: format!("127.0.0.1:{}", ports.take()),
         peer_listen: peer.clone(),
@@ -30,18 +29,11 @@ async fn start(folder: &Path, text: &str) -> Output {
     std::fs::write(&file, text).unwrap();
     let mut command = tokio::process::Command::new(program("quorate"));
     command.arg("start").arg("--config").arg(&file).kill_on_drop(true);
-    tokio::time::timeout(Duration::from_secs(15), command.output())
-        .await
-        .expect("it ends at once")
-        .unwrap()
+    tokio::time::timeout(Duration::from_secs(15), command.output()).await.expect("it ends at once").unwrap()
 }
 
 fn refused(output: &Output, mentions: &[&str]) {
-    let said = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(!output.status.success(), "it succeeded: {said}");
     assert!(!said.contains("panicked"), "{said}");
     for mention in mentions {
@@ -78,12 +70,7 @@ async fn a_wrong_value_is_refused_with_its_key() {
 #[tokio::test]
 async fn an_open_door_must_be_asked_for_by_name() {
     let (folder, mut ports) = (tempfile::tempdir().unwrap(), Ports::reserve());
-    let text = config(
-        folder.path(),
-        &mut ports,
-        &format!("sql_listen = \"0.0.0.0:{}\"", ports_take()),
-    )
-    .to_toml();
+    let text = config(folder.path(), &mut ports, &format!("sql_listen = \"0.0.0.0:{}\"", ports_take())).to_toml();
     refused(&start(folder.path(), &text).await, &["insecure"]);
 }
 
@@ -114,10 +101,7 @@ async fn a_second_process_on_the_same_data_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn data_that_vanished_is_not_silently_made_anew() {
     let mut grid = Grid::start().await;
-    grid.session(1)
-        .batch("CREATE TABLE t (id bigint PRIMARY KEY); INSERT INTO t VALUES (1)")
-        .await
-        .unwrap();
+    grid.session(1).batch("CREATE TABLE t (id bigint PRIMARY KEY); INSERT INTO t VALUES (1)").await.unwrap();
     grid.kill(2);
     std::fs::remove_dir_all(grid.instance(2).data()).unwrap();
     grid.restart(2);

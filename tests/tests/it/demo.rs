@@ -21,12 +21,7 @@ struct Demo {
 
 fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program("quorate"));
-    command
-        .arg("demo")
-        .arg("--data")
-        .arg(folder)
-        .arg("--no-shell")
-        .args(arguments);
+    command.arg("demo").arg("--data").arg(folder).arg("--no-shell").args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
     command
 }
@@ -44,9 +39,7 @@ async fn demo(folder: &Path, arguments: &[&str]) -> Demo {
         }
         panic!("the demo ended before it was ready");
     };
-    tokio::time::timeout(Duration::from_secs(90), ready)
-        .await
-        .expect("the demo is ready in time");
+    tokio::time::timeout(Duration::from_secs(90), ready).await.expect("the demo is ready in time");
     Demo { process, lines, said }
 }
 
@@ -64,21 +57,13 @@ impl Demo {
     /// Ctrl-C, and the end.
     async fn interrupt(mut self) -> Vec<String> {
         let pid = self.process.id().unwrap().to_string();
-        assert!(
-            std::process::Command::new("kill")
-                .args(["-INT", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
         let mut rest = Vec::new();
         while let Some(line) = self.lines.next_line().await.unwrap() {
             rest.push(line);
         }
-        let status = tokio::time::timeout(Duration::from_secs(30), self.process.wait())
-            .await
-            .expect("it ends")
-            .unwrap();
+        let status =
+            tokio::time::timeout(Duration::from_secs(30), self.process.wait()).await.expect("it ends").unwrap();
         assert!(status.success(), "{status}");
         rest
     }
@@ -94,10 +79,7 @@ fn base_port(ports: &mut Ports) -> u16 {
 }
 
 fn gateways(base_port: u16) -> Gateways {
-    Gateways {
-        ports: (base_port..base_port + 3).collect(),
-        database: "demo".to_owned(),
-    }
+    Gateways { ports: (base_port..base_port + 3).collect(), database: "demo".to_owned() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,24 +89,14 @@ async fn a_demo_comes_up_with_sample_data_and_comes_back_with_ours() {
     let first = demo(folder.path(), &["--base-port", &base.to_string()]).await;
     let mut session = gateways(base).session(1);
     assert_eq!(session.number("SELECT count(*) FROM customer").await.unwrap(), 8);
-    session
-        .batch("CREATE TABLE mine (id integer PRIMARY KEY); INSERT INTO mine VALUES (1), (2)")
-        .await
-        .unwrap();
+    session.batch("CREATE TABLE mine (id integer PRIMARY KEY); INSERT INTO mine VALUES (1), (2)").await.unwrap();
     let pids = [first.pid("instance1"), first.pid("instance2"), first.pid("instance3")];
     let said = first.interrupt().await;
     assert!(said.iter().any(|line| line.starts_with("stopped")), "{said:?}");
     assert!(pids.iter().all(|pid| !runs(pid)), "an instance outlived its demo");
 
     let second = demo(folder.path(), &[]).await;
-    assert_eq!(
-        gateways(base)
-            .session(2)
-            .number("SELECT count(*) FROM mine")
-            .await
-            .unwrap(),
-        2
-    );
+    assert_eq!(gateways(base).session(2).number("SELECT count(*) FROM mine").await.unwrap(), 2);
     second.interrupt().await;
 }
 
@@ -133,21 +105,8 @@ async fn a_killed_instance_is_started_again_and_a_killed_demo_takes_its_instance
     let (folder, mut ports) = (tempfile::tempdir().unwrap(), Ports::reserve());
     let base = base_port(&mut ports);
     let mut running = demo(folder.path(), &["--base-port", &base.to_string()]).await;
-    assert!(
-        std::process::Command::new("kill")
-            .args(["-KILL", &running.pid("instance2")])
-            .status()
-            .unwrap()
-            .success()
-    );
-    assert_eq!(
-        gateways(base)
-            .session(0)
-            .number("SELECT count(*) FROM customer")
-            .await
-            .unwrap(),
-        8
-    );
+    assert!(std::process::Command::new("kill").args(["-KILL", &running.pid("instance2")]).status().unwrap().success());
+    assert_eq!(gateways(base).session(0).number("SELECT count(*) FROM customer").await.unwrap(), 8);
     eventually("instance2 answers again", Duration::from_secs(30), async || {
         Ok(gateways(base).only(1).number("SELECT count(*) FROM customer").await?)
     })
@@ -156,10 +115,7 @@ async fn a_killed_instance_is_started_again_and_a_killed_demo_takes_its_instance
     running.process.kill().await.unwrap();
     eventually("all instances end", Duration::from_secs(20), async || {
         anyhow::ensure!(others.iter().all(|pid| !runs(pid)), "{others:?}");
-        anyhow::ensure!(
-            gateways(base).session(0).number("SELECT 1").await.is_err(),
-            "a gateway still answers"
-        );
+        anyhow::ensure!(gateways(base).session(0).number("SELECT 1").await.is_err(), "a gateway still answers");
         Ok(())
     })
     .await;
@@ -175,19 +131,9 @@ async fn one_instance_is_a_grid_and_two_are_refused() {
         .await
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        String::from_utf8_lossy(&output.stderr).contains("majority"),
-        "{output:?}"
-    );
+    assert!(String::from_utf8_lossy(&output.stderr).contains("majority"), "{output:?}");
     let single = demo(folder.path(), &["--base-port", &base, "--instances", "1"]).await;
-    assert_eq!(
-        gateways(base.parse().unwrap())
-            .only(0)
-            .number("SELECT count(*) FROM purchase")
-            .await
-            .unwrap(),
-        12
-    );
+    assert_eq!(gateways(base.parse().unwrap()).only(0).number("SELECT count(*) FROM purchase").await.unwrap(), 12);
     single.interrupt().await;
 }
 
@@ -196,15 +142,9 @@ async fn a_taken_port_is_named_with_its_flag() {
     let (folder, mut ports) = (tempfile::tempdir().unwrap(), Ports::reserve());
     let base = base_port(&mut ports);
     let _taken = std::net::TcpListener::bind(("127.0.0.1", base + 2)).unwrap();
-    let output = command(folder.path(), &["--base-port", &base.to_string()])
-        .stderr(Stdio::piped())
-        .output()
-        .await
-        .unwrap();
+    let output =
+        command(folder.path(), &["--base-port", &base.to_string()]).stderr(Stdio::piped()).output().await.unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        said.contains(&format!("port {}", base + 2)) && said.contains("--base-port"),
-        "{said}"
-    );
+    assert!(said.contains(&format!("port {}", base + 2)) && said.contains("--base-port"), "{said}");
 }

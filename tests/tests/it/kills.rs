@@ -25,12 +25,7 @@ const STALL_MAX: Duration = Duration::from_secs(2);
 async fn progress(bank: &Bank, transfers: u64) {
     let target = bank.committed() + transfers;
     eventually(&format!("{transfers} more transfers"), SETTLE, async || {
-        anyhow::ensure!(
-            bank.committed() >= target,
-            "{} of {target}; {:?}",
-            bank.committed(),
-            bank.counts
-        );
+        anyhow::ensure!(bank.committed() >= target, "{} of {target}; {:?}", bank.committed(), bank.counts);
         Ok(())
     })
     .await;
@@ -47,21 +42,14 @@ async fn each_instance_killed_once_under_transfers() {
         grid.kill(number);
         progress(&bank, 200).await;
         let status = grid.status().await.unwrap();
-        let element = status
-            .elements
-            .iter()
-            .find(|element| element.instance == format!("instance{number}"))
-            .unwrap();
+        let element = status.elements.iter().find(|element| element.instance == format!("instance{number}")).unwrap();
         assert_eq!(element.status, "down", "{element:?}");
         grid.restart(number);
         grid.settled().await;
         progress(&bank, 200).await;
     }
     let counts = bank.finish().await.unwrap();
-    assert!(
-        counts.totals.load(Ordering::Relaxed) > 0,
-        "the readers never read anything"
-    );
+    assert!(counts.totals.load(Ordering::Relaxed) > 0, "the readers never read anything");
     grid.leaders_spread().await;
     grid.finish().await;
 }
@@ -116,39 +104,24 @@ async fn inserts(
 
 async fn ids(gateways: &Gateways) -> BTreeSet<i64> {
     let rows = gateways.session(0).rows("SELECT id FROM entry").await.unwrap();
-    rows.into_iter()
-        .map(|row| row[0].as_ref().unwrap().parse().unwrap())
-        .collect()
+    rows.into_iter().map(|row| row[0].as_ref().unwrap().parse().unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_leader_stalls_sessions_elsewhere_for_less_than_two_seconds() {
     let mut grid = Grid::start().await;
     let gateways = grid.gateways();
-    gateways
-        .session(0)
-        .batch("CREATE TABLE entry (id bigint PRIMARY KEY) DISTRIBUTE BY HASH (id)")
-        .await
-        .unwrap();
+    gateways.session(0).batch("CREATE TABLE entry (id bigint PRIMARY KEY) DISTRIBUTE BY HASH (id)").await.unwrap();
     for set in 1..=3 {
         let victim = grid.leader(set).await;
-        let (noted, stop, stall) = (
-            Arc::<Acknowledged>::default(),
-            Arc::<AtomicBool>::default(),
-            Arc::<AtomicU64>::default(),
-        );
+        let (noted, stop, stall) =
+            (Arc::<Acknowledged>::default(), Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let mut clients = JoinSet::new();
         for client in 0..6_usize {
             // Sessions on the surviving instances only: they must not even need to reconnect.
             let survivor = (1..=3).filter(|number| *number != victim).nth(client % 2).unwrap();
             let first = (i64::from(set) << 40) | (client as i64) << 32;
-            clients.spawn(inserts(
-                grid.session(survivor),
-                first,
-                noted.clone(),
-                stop.clone(),
-                stall.clone(),
-            ));
+            clients.spawn(inserts(grid.session(survivor), first, noted.clone(), stop.clone(), stall.clone()));
         }
         let reached = async |count: usize| {
             eventually(&format!("{count} acknowledged inserts"), SETTLE, async || {
@@ -163,17 +136,10 @@ async fn a_lost_leader_stalls_sessions_elsewhere_for_less_than_two_seconds() {
         stop.store(true, Ordering::Relaxed);
         clients.join_all().await;
         let longest = Duration::from_millis(stall.load(Ordering::Relaxed));
-        assert!(
-            longest < STALL_MAX,
-            "a session stalled for {longest:?} after the leader of set {set} was killed"
-        );
+        assert!(longest < STALL_MAX, "a session stalled for {longest:?} after the leader of set {set} was killed");
         grid.restart(victim);
         grid.settled().await;
-        let found = ids(&gateways)
-            .await
-            .into_iter()
-            .filter(|id| id >> 40 == i64::from(set))
-            .collect();
+        let found = ids(&gateways).await.into_iter().filter(|id| id >> 40 == i64::from(set)).collect();
         noted.check(&found).unwrap();
     }
     grid.leaders_spread().await;
@@ -204,9 +170,7 @@ async fn registers(
                 }
             }
             5..8 => {
-                let written = session
-                    .batch(&format!("UPDATE register SET v = {value} WHERE id = {key}"))
-                    .await;
+                let written = session.batch(&format!("UPDATE register SET v = {value} WHERE id = {key}")).await;
                 recorder.record(begin, (key, Register::Write(value)), outcome(&written));
             }
             _ => {
@@ -217,10 +181,7 @@ async fn registers(
                 let begin = recorder.now();
                 let set = format!("UPDATE register SET v = {value} WHERE id = {key} AND v = {old}");
                 let done = match session.client().await {
-                    Ok(client) => client
-                        .execute(set.as_str(), &[])
-                        .await
-                        .map_err(|error| Failure::of(&error, true)),
+                    Ok(client) => client.execute(set.as_str(), &[]).await.map_err(|error| Failure::of(&error, true)),
                     Err(failure) => Err(failure),
                 };
                 let (hit, outcome) = (matches!(done, Ok(1)), outcome(&done));
@@ -243,27 +204,15 @@ fn outcome<T>(result: &Result<T, Failure>) -> Outcome {
 #[tokio::test(flavor = "multi_thread")]
 async fn single_rows_stay_strictly_serializable_under_kills_and_pauses() {
     const KEYS: i64 = 20;
-    let mut grid = Grid::start_with(Options {
-        proxied: true,
-        ..Options::default()
-    })
-    .await;
+    let mut grid = Grid::start_with(Options { proxied: true, ..Options::default() }).await;
     let gateways = grid.gateways();
     let mut session = gateways.session(0);
+    session.batch("CREATE TABLE register (id bigint PRIMARY KEY, v bigint) DISTRIBUTE BY HASH (id)").await.unwrap();
     session
-        .batch("CREATE TABLE register (id bigint PRIMARY KEY, v bigint) DISTRIBUTE BY HASH (id)")
+        .batch(&format!("INSERT INTO register SELECT i, NULL FROM generate_series(1, {KEYS}) AS g(i)"))
         .await
         .unwrap();
-    session
-        .batch(&format!(
-            "INSERT INTO register SELECT i, NULL FROM generate_series(1, {KEYS}) AS g(i)"
-        ))
-        .await
-        .unwrap();
-    let (recorder, stop) = (
-        Arc::<Recorder<(i64, Register)>>::default(),
-        Arc::<AtomicBool>::default(),
-    );
+    let (recorder, stop) = (Arc::<Recorder<(i64, Register)>>::default(), Arc::<AtomicBool>::default());
     let mut clients = JoinSet::new();
     for client in 0..6 {
         clients.spawn(registers(
@@ -291,11 +240,7 @@ async fn single_rows_stay_strictly_serializable_under_kills_and_pauses() {
     clients.join_all().await;
     let history = recorder.take();
     assert!(
-        history
-            .iter()
-            .filter(|operation| operation.outcome == Outcome::Ok)
-            .count()
-            > 500,
+        history.iter().filter(|operation| operation.outcome == Outcome::Ok).count() > 500,
         "only {} operations",
         history.len()
     );

@@ -9,10 +9,7 @@ use quorate_tests::proxy::Link;
 use quorate_tests::wait::eventually;
 
 fn proxied() -> Options {
-    Options {
-        proxied: true,
-        ..Options::default()
-    }
+    Options { proxied: true, ..Options::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,19 +29,14 @@ async fn an_isolated_instance_neither_serves_nor_holds_the_others_up() {
         })
         .await;
         let waited = start.elapsed();
-        assert!(
-            waited < Duration::from_secs(5),
-            "the majority stood still for {waited:?}"
-        );
+        assert!(waited < Duration::from_secs(5), "the majority stood still for {waited:?}");
         // Cut off, it must not answer from what it had: the value has changed since.
         let answer = tokio::time::timeout(
             Duration::from_secs(12),
             grid.session(isolated).number("SELECT v FROM t WHERE id = 1"),
         )
         .await;
-        let failure = answer
-            .expect("an instance without a majority says so in bounded time")
-            .unwrap_err();
+        let failure = answer.expect("an instance without a majority says so in bounded time").unwrap_err();
         assert_eq!(failure.code(), Some("58000"), "{failure}");
         grid.network().heal();
         eventually("the instance serves again", SETTLE, async || {
@@ -53,13 +45,7 @@ async fn an_isolated_instance_neither_serves_nor_holds_the_others_up() {
         .await;
         grid.settled().await;
     }
-    assert_eq!(
-        grid.session(isolated)
-            .number("SELECT v FROM t WHERE id = 1")
-            .await
-            .unwrap(),
-        2
-    );
+    assert_eq!(grid.session(isolated).number("SELECT v FROM t WHERE id = 1").await.unwrap(), 2);
     grid.finish().await;
 }
 
@@ -93,21 +79,14 @@ async fn money_stays_right_while_links_are_cut_in_one_direction_and_slowed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_connections_broken_at_once_are_made_again_without_a_restart() {
     let grid = Grid::start_with(proxied()).await;
-    grid.session(1)
-        .batch("CREATE TABLE t (id bigint PRIMARY KEY)")
-        .await
-        .unwrap();
+    grid.session(1).batch("CREATE TABLE t (id bigint PRIMARY KEY)").await.unwrap();
     for number in 1..=3 {
         grid.link_all(number, Link::Refused);
     }
     grid.network().heal();
     for number in 1..=3_usize {
         eventually(&format!("instance{number} writes"), SETTLE, async || {
-            match grid
-                .session(number)
-                .batch(&format!("INSERT INTO t VALUES ({number})"))
-                .await
-            {
+            match grid.session(number).batch(&format!("INSERT INTO t VALUES ({number})")).await {
                 Err(failure) if failure.code() != Some("23505") => Err(failure.into()),
                 _ => Ok(()),
             }

@@ -1,5 +1,7 @@
 //! The grid as its users see it: real processes, real disks, real kills. Each module is a promise; each test starts its own grid.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 mod admin;
 mod configuration;
 mod demo;

@@ -38,11 +38,7 @@ async fn wrong_statements_get_postgresqls_sqlstates() {
     for (sql, expected) in cases {
         assert_eq!(session.refused(sql).await, expected, "{sql}");
     }
-    assert_eq!(
-        session.number("SELECT count(*) FROM t").await.unwrap(),
-        1,
-        "no refused statement left anything"
-    );
+    assert_eq!(session.number("SELECT count(*) FROM t").await.unwrap(), 1, "no refused statement left anything");
     grid.finish().await;
 }
 
@@ -55,11 +51,7 @@ async fn an_error_in_a_block_ends_the_block_and_not_the_session() {
     assert_eq!(session.refused("SELECT 1 / 0").await, "22012");
     assert_eq!(session.refused("INSERT INTO t VALUES (2)").await, "25P02");
     session.batch("COMMIT").await.unwrap();
-    assert_eq!(
-        session.number("SELECT count(*) FROM t").await.unwrap(),
-        0,
-        "COMMIT of a failed block rolls back"
-    );
+    assert_eq!(session.number("SELECT count(*) FROM t").await.unwrap(), 0, "COMMIT of a failed block rolls back");
     grid.finish().await;
 }
 
@@ -67,13 +59,7 @@ async fn an_error_in_a_block_ends_the_block_and_not_the_session() {
 async fn a_position_points_into_the_statement() {
     let grid = Grid::start().await;
     let mut session = grid.session(1);
-    let error = session
-        .client()
-        .await
-        .unwrap()
-        .batch_execute("SELECT 1 FROM absent")
-        .await
-        .unwrap_err();
+    let error = session.client().await.unwrap().batch_execute("SELECT 1 FROM absent").await.unwrap_err();
     let position = error.as_db_error().unwrap().position().cloned();
     assert_eq!(position, Some(tokio_postgres::error::ErrorPosition::Original(15)));
     grid.finish().await;
