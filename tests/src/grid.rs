@@ -129,6 +129,7 @@ impl Grid {
                 sql_listen: format!("127.0.0.1:{sql_port}"),
                 peer_listen: format!("127.0.0.1:{peer_port}"),
                 peer_address: address(*place),
+                management: true,
                 management_peers: places.iter().map(|place| address(*place)).collect(),
                 extra: extra.clone(),
             };

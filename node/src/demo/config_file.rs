@@ -18,7 +18,9 @@ pub struct InstanceConfig {
     pub peer_listen: String,
     /// Where the others reach it; differs from `peer_listen` when a proxy stands between.
     pub peer_address: String,
-    /// Where the management instances are reached, this one included.
+    /// Whether it is a management instance too.
+    pub management: bool,
+    /// Where the management instances are reached, this one included if it is one.
     pub management_peers: Vec<String>,
     /// Further keys, such as limits under test; they win over the others.
     pub extra: Table,
@@ -32,7 +34,7 @@ impl InstanceConfig {
         let mut table = Table::from_iter([
             ("instance".to_owned(), Value::from(self.instance.as_str())),
             ("host".to_owned(), Value::from("localhost")),
-            ("roles".to_owned(), strings(&["data", "management"])),
+            ("roles".to_owned(), strings(if self.management { &["data", "management"] } else { &["data"] })),
             ("data".to_owned(), Value::from(self.data.to_string_lossy().as_ref())),
             ("sql_listen".to_owned(), Value::from(self.sql_listen.as_str())),
             ("peer_listen".to_owned(), Value::from(self.peer_listen.as_str())),

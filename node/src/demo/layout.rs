@@ -151,6 +151,12 @@ impl Layout {
         format!("postgres://{}/{DATABASE}", hosts.join(","))
     }
 
+    /// An odd number of instances manages the grid, five at most: more voters make it slower and no safer.
+    fn is_management(&self, number: u16) -> bool {
+        let voters = self.record.instances.min(5);
+        number <= voters - u16::from(voters.is_multiple_of(2))
+    }
+
     /// One line about the shape of the grid.
     pub fn describe(&self) -> String {
         let plural = |count: u32, of: &str| format!("{count} {of}{}", if count == 1 { "" } else { "s" });
@@ -204,7 +210,13 @@ impl Layout {
             sql_listen: format!("127.0.0.1:{}", instance.sql_port),
             peer_listen: instance.peer_address(),
             peer_address: instance.peer_address(),
-            management_peers: self.instances().iter().map(Instance::peer_address).collect(),
+            management: self.is_management(instance.number),
+            management_peers: self
+                .instances()
+                .iter()
+                .filter(|peer| self.is_management(peer.number))
+                .map(Instance::peer_address)
+                .collect(),
             extra: toml::Table::new(),
         };
         std::fs::write(&instance.config, config.to_toml())

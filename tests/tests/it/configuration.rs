@@ -18,6 +18,7 @@ fn config(folder: &Path, ports: &mut Ports, extra: &str) -> InstanceConfig {
         sql_listen: format!("127.0.0.1:{}", ports.take()),
         peer_listen: peer.clone(),
         peer_address: peer.clone(),
+        management: true,
         management_peers: vec![peer],
         extra: extra.parse().unwrap(),
     }
