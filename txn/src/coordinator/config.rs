@@ -24,6 +24,23 @@ pub struct Config {
     pub staged_batch: usize,
     /// Outcomes and unlocks that are on their way to one set at a time.
     pub outcomes_in_flight: usize,
+    #[doc(hidden)]
+    pub breaks: Breaks,
+}
+
+/// Rules left out, to prove that tests notice. All false in every real coordinator.
+#[doc(hidden)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Breaks {
+    /// Answer from several sets, or without proof, without validation (rules 7 and 11).
+    pub validation: bool,
+    /// Report an unknown outcome as failed (rule 6).
+    pub unknown: bool,
+    /// Acknowledge a commit when one participant of several has refused.
+    pub early_ack: bool,
+    /// Take the snapshot up past uncertain versions without looking at what was read before (rule 3).
+    pub raise: bool,
 }
 
 impl Default for Config {
@@ -38,6 +55,7 @@ impl Default for Config {
             transaction_memory: 64 << 20,
             staged_batch: crate::protocol::STAGED_BATCH_BYTES_MAX,
             outcomes_in_flight: 256,
+            breaks: Breaks::default(),
         }
     }
 }

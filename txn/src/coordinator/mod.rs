@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-pub use config::Config;
+pub use config::{Breaks, Config};
 pub use error::{RetryCause, TxnError};
 pub use transaction::{Options, Page, ScanRange, Transaction};
 
@@ -101,6 +101,14 @@ impl Coordinator {
     /// ended; outcomes left untold are found out by the participants themselves.
     pub async fn shutdown(&self, limit: Duration) {
         let _ = tokio::time::timeout(limit, self.shared.ids.idle()).await;
+        self.shared.stop();
+    }
+}
+
+impl Coordinator {
+    /// Ends as a process does that is killed.
+    #[cfg(test)]
+    pub(crate) fn crash(&self) {
         self.shared.stop();
     }
 }

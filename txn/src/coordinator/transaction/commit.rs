@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::Transaction;
 use crate::clock::Timestamp;
-use crate::coordinator::RetryCause;
+use crate::coordinator::{Breaks, RetryCause};
 use crate::coordinator::background::{InDoubt, settle};
 use crate::coordinator::error::TxnError;
 use crate::coordinator::ids::Unfinished;
@@ -51,6 +51,10 @@ enum Vote {
     No,
 }
 
+fn shared_breaks(shared: &Shared) -> &Breaks {
+    &shared.config.breaks
+}
+
 impl Transaction {
     /// Commits. `Ok` only if it is committed, with the timestamp if it wrote anything; [`TxnError::Unknown`] if nobody who can
     /// be reached knows; any other error if it certainly is not and will not be.
@@ -72,6 +76,9 @@ impl Transaction {
             _ => self.commit_in_several(&id).await,
         };
         self.committing = matches!(&ended, Ok(_) | Err(TxnError::Unknown { .. } | TxnError::Fatal(_)));
+        if shared_breaks(&self.shared).unknown && matches!(ended, Err(TxnError::Unknown { .. })) {
+            return Err(TxnError::conflict());
+        }
         ended.map(Some)
     }
 
@@ -162,6 +169,10 @@ impl Transaction {
                 }
             }
         }
+        if shared_breaks(&shared).early_ack && votes.iter().any(|vote| matches!(vote, Vote::Prepared(_))) {
+            failed = None;
+            votes.iter_mut().filter(|vote| !matches!(vote, Vote::Prepared(_))).for_each(|vote| *vote = Vote::No);
+        }
         if let Some(TxnError::Duplicate { .. }) = &failed
             && votes.iter().any(|vote| matches!(vote, Vote::Unknown))
         {
@@ -170,7 +181,12 @@ impl Transaction {
         let outcome = match &failed {
             Some(_) => Outcome::Aborted,
             None => {
-                let prepared = votes.iter().map(|v| if let Vote::Prepared(at) = v { Some(*at) } else { None });
+                let highest = votes.iter().filter_map(|v| if let Vote::Prepared(at) = v { Some(*at) } else { None }).max();
+                let prepared = votes.iter().map(|v| match v {
+                    Vote::Prepared(at) => Some(*at),
+                    Vote::No => highest,
+                    Vote::Pending | Vote::Unknown => None,
+                });
                 let until = Instant::now() + shared.config.replica_set_timeout;
                 match settle(&shared, txn, &links, prepared.collect(), Some(until)).await? {
                     Some(outcome) => outcome,

@@ -4,15 +4,15 @@
 //! real time and explains every read. [`timestamp_order_is_serial`] replays the writers by commit timestamp: a cut at
 //! any timestamp is then consistent. Both are ports of the protocol model's.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// A key of the simulated database, by number; the value is the number of the transaction that wrote it.
-pub type Key = usize;
+pub(crate) type Key = usize;
 /// Who wrote a value; `None`: no row.
-pub type Value = Option<u32>;
+pub(crate) type Value = Option<u32>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub(crate) enum Told {
     Committed,
     Refused,
     /// Unknown, or its client never got an answer.
@@ -21,17 +21,27 @@ pub enum Told {
 
 /// One transaction as its client saw it. Times are any numbers that grow with real time.
 #[derive(Clone, Debug)]
-pub struct Record {
-    pub txn: u32,
-    pub invoke: u64,
-    pub respond: u64,
-    pub told: Told,
+pub(crate) struct Record {
+    pub(crate) txn: u32,
+    pub(crate) invoke: u64,
+    pub(crate) respond: u64,
+    pub(crate) told: Told,
     /// First value seen of each key, own writes left out; a scan reads each key of its range.
-    pub reads: BTreeMap<Key, Value>,
-    pub writes: BTreeMap<Key, Value>,
+    pub(crate) reads: BTreeMap<Key, Value>,
+    /// Keys it was told to exist (23505).
+    pub(crate) exists: BTreeSet<Key>,
+    pub(crate) writes: BTreeMap<Key, Value>,
 }
 
-pub fn strictly_serializable(history: &[Record], keys: usize) -> bool {
+impl Record {
+    /// Whether a state explains everything it was told.
+    fn fits(&self, state: &[Value]) -> bool {
+        self.told != Told::Committed
+            || (self.reads.iter().all(|(&k, v)| state[k] == *v) && self.exists.iter().all(|&k| state[k].is_some()))
+    }
+}
+
+pub(crate) fn strictly_serializable(history: &[Record], keys: usize) -> bool {
     let counts =
         |t: &&Record| t.told == Told::Committed || (t.told == Told::Unknown && !t.writes.is_empty());
     let txns: Vec<&Record> = history.iter().filter(counts).collect();
@@ -54,8 +64,7 @@ pub fn strictly_serializable(history: &[Record], keys: usize) -> bool {
             let t = txns[i];
             // Somebody else had answered before it began, so that one goes first.
             let too_early = t.invoke > bound;
-            let misread = t.told == Told::Committed && t.reads.iter().any(|(&k, v)| state[k] != *v);
-            if too_early || misread {
+            if too_early || !t.fits(&state) {
                 continue;
             }
             let mut next = state.clone();
@@ -69,9 +78,9 @@ pub fn strictly_serializable(history: &[Record], keys: usize) -> bool {
 }
 
 /// `committed`: transaction → the commit timestamps with which its writes were installed anywhere.
-pub fn timestamp_order_is_serial(
+pub(crate) fn timestamp_order_is_serial(
     history: &[Record],
-    committed: &BTreeMap<u32, std::collections::BTreeSet<u64>>,
+    committed: &BTreeMap<u32, BTreeSet<u64>>,
     keys: usize,
 ) -> bool {
     let mut order = Vec::new();
@@ -87,7 +96,7 @@ pub fn timestamp_order_is_serial(
     let mut state: Vec<Value> = vec![None; keys];
     for group in order.chunk_by(|a, b| a.0 == b.0) {
         for (_, t) in group {
-            if t.told == Told::Committed && t.reads.iter().any(|(&k, v)| state[k] != *v) {
+            if !t.fits(&state) {
                 return false;
             }
         }
@@ -111,6 +120,7 @@ mod tests {
             respond: at.1,
             told,
             reads: reads.iter().copied().collect(),
+            exists: BTreeSet::new(),
             writes: writes.iter().copied().collect(),
         }
     }

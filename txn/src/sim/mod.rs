@@ -1,0 +1,65 @@
+//! Whole grids in one thread, from one seed: the real stores, leaders and coordinators over simulated logs, network and
+//! clocks. Tests only.
+//!
+//! `QUORATE_SEED` runs one seed and prints its history; `QUORATE_RUNS` sets how many seeds run, `QUORATE_FIRST` the first of
+//! them. Reading order: `history` (the oracles), `log` and `network` (the fakes), `world`, `workload`, `schedules` (directed).
+
+mod history;
+mod log;
+mod network;
+mod rng;
+mod world;
+mod workload;
+
+use world::{Broken, Feature, World};
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without I/O can always be built")
+}
+
+/// What a seed leads to.
+fn run(seed: u64, broken: &Broken, features: Option<&[Feature]>) -> Result<(), (String, String)> {
+    let runtime = runtime();
+    runtime.block_on(async {
+        let world = World::new(seed, broken.clone(), features);
+        let result = world.run().await;
+        result.map_err(|why| (why, world.story()))
+    })
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
+
+#[test]
+fn random_grids_are_strictly_serializable() {
+    if let Some(seed) = number("QUORATE_SEED") {
+        let result = run(seed, &Broken::default(), None);
+        assert!(result.is_ok(), "seed {seed}: {}\n{}", result.clone().unwrap_err().0, result.unwrap_err().1);
+        return;
+    }
+    let first = number("QUORATE_FIRST").unwrap_or(1);
+    for seed in first..first + number("QUORATE_RUNS").unwrap_or(500) {
+        if let Err((why, story)) = run(seed, &Broken::default(), None) {
+            panic!("QUORATE_SEED={seed}: {why}\n{story}");
+        }
+    }
+}
+
+#[test]
+fn a_seed_leads_to_the_same_history_every_time() {
+    let story = |seed| {
+        runtime().block_on(async {
+            let world = World::new(seed, Broken::default(), None);
+            let result = world.run().await;
+            format!("{result:?}\n{}", world.story())
+        })
+    };
+    for seed in 1..20 {
+        assert_eq!(story(seed), story(seed), "seed {seed}");
+    }
+}

@@ -1,0 +1,165 @@
+//! The simulated network: messages are late, lost before or after they are executed, delivered twice, or taken to a leader of
+//! the past.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::log::SimSet;
+use super::rng::Rng;
+use crate::clock::Timestamp;
+use crate::element::ReplicaSet;
+use crate::protocol::{LogIndex, Operation, ReadAnswer, ReadOp, Request, Response, SetId};
+use crate::traits::{CallError, LocalReads, Sets};
+
+/// How the network behaves, in percent of messages. A healed network does none of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Weather {
+    pub(crate) slow: usize,
+    pub(crate) slow_ms: usize,
+    pub(crate) not_sent: usize,
+    pub(crate) request_lost: usize,
+    pub(crate) answer_lost: usize,
+    pub(crate) twice: usize,
+    /// Of messages to a set with a deposed leader: how many it gets.
+    pub(crate) to_deposed: usize,
+    /// Messages carry the sender's clock, as real ones do; without, the clocks of the sets have nothing to do with each other.
+    pub(crate) clocks: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Network {
+    pub(crate) rng: Arc<Rng>,
+    pub(crate) weather: Weather,
+    pub(crate) healed: AtomicBool,
+    sets: Vec<Weak<SimSet>>,
+    /// Messages that were executed.
+    pub(crate) served: AtomicUsize,
+}
+
+impl Network {
+    pub(crate) fn new(rng: Arc<Rng>, weather: Weather, sets: &[Arc<SimSet>]) -> Arc<Self> {
+        let sets = sets.iter().map(Arc::downgrade).collect();
+        Arc::new(Network { rng, weather, healed: AtomicBool::new(false), sets, served: AtomicUsize::new(0) })
+    }
+
+    fn set(&self, set: SetId) -> Option<Arc<SimSet>> {
+        self.sets[set as usize - 1].upgrade()
+    }
+
+    fn rough(&self, percent: usize) -> bool {
+        percent > 0 && !self.healed.load(Ordering::Relaxed) && self.rng.chance(percent)
+    }
+
+    async fn travel(&self) {
+        let slow = self.rough(self.weather.slow);
+        let most = if slow { self.weather.slow_ms } else { 2 };
+        tokio::time::sleep(self.rng.ms(0, most)).await;
+    }
+
+    /// Whom a message for the leader finds.
+    fn receiver(&self, set: &SimSet) -> Arc<ReplicaSet> {
+        let deposed = set.deposed();
+        let seat = if !deposed.is_empty() && self.rough(self.weather.to_deposed) {
+            *self.rng.pick(&deposed)
+        } else {
+            set.leader()
+        };
+        set.element(seat)
+    }
+
+    async fn execute(self: Arc<Self>, to: SetId, mut request: Request) -> Option<Response> {
+        if !self.weather.clocks {
+            request.clock = Timestamp::ZERO;
+        }
+        let element = self.receiver(&*self.set(to)?);
+        self.served.fetch_add(1, Ordering::Relaxed);
+        let mut response = element.serve(request).await;
+        if !self.weather.clocks {
+            response.clock = Timestamp::ZERO;
+        }
+        Some(response)
+    }
+}
+
+/// Messages that a network may deliver a second time without anybody having sent them again.
+fn may_come_twice(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Commit { .. }
+            | Operation::Prepare { .. }
+            | Operation::Stage { .. }
+            | Operation::Resolve { .. }
+            | Operation::Lock { .. }
+            | Operation::Unlock { .. }
+    )
+}
+
+/// The network as one instance uses it.
+pub(crate) struct Port {
+    pub(crate) network: Arc<Network>,
+    /// The replica of every set that this instance's gateway reads at.
+    pub(crate) local_seat: Option<usize>,
+    /// The rule that a follower answers only what its leader's index covers is left out.
+    pub(crate) ignore_index: bool,
+}
+
+#[async_trait]
+impl Sets for Port {
+    async fn call(&self, set: SetId, request: Request) -> Result<Response, CallError> {
+        let net = &self.network;
+        net.travel().await;
+        if net.rough(net.weather.not_sent) {
+            return Err(CallError::NotSent(set));
+        }
+        if net.rough(net.weather.request_lost) {
+            tokio::time::sleep(net.rng.ms(1, 200)).await;
+            return Err(CallError::Lost(set));
+        }
+        if may_come_twice(&request.operation) && net.rough(net.weather.twice) {
+            let (net, request) = (Arc::clone(net), request.clone());
+            tokio::spawn(async move {
+                let most = if net.rng.chance(50) { 30 } else { 1500 };
+                tokio::time::sleep(net.rng.ms(0, most)).await;
+                net.execute(set, request).await;
+            });
+        }
+        // Executed also if the caller stops waiting.
+        let executed = tokio::spawn(Arc::clone(net).execute(set, request));
+        let response = executed.await.ok().flatten().ok_or(CallError::Lost(set))?;
+        net.travel().await;
+        if net.rough(net.weather.answer_lost) {
+            tokio::time::sleep(net.rng.ms(1, 200)).await;
+            return Err(CallError::Lost(set));
+        }
+        Ok(response)
+    }
+
+    fn local(&self, set: SetId) -> Option<Arc<dyn LocalReads>> {
+        let set = self.network.set(set)?;
+        let element = set.element(self.local_seat? % set.replicas());
+        Some(Arc::new(Local { element, ignore_index: self.ignore_index }))
+    }
+}
+
+struct Local {
+    element: Arc<ReplicaSet>,
+    ignore_index: bool,
+}
+
+#[async_trait]
+impl LocalReads for Local {
+    fn applied(&self) -> LogIndex {
+        if self.ignore_index { LogIndex::MAX } else { LocalReads::applied(&*self.element) }
+    }
+
+    async fn reached(&self, index: LogIndex, limit: Duration) -> bool {
+        LocalReads::reached(&*self.element, index, limit).await
+    }
+
+    fn read(&self, at: Timestamp, reads: &[ReadOp]) -> Option<ReadAnswer> {
+        LocalReads::read(&*self.element, at, reads)
+    }
+}
