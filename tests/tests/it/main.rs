@@ -5,6 +5,7 @@
 mod admin;
 mod configuration;
 mod demo;
+mod in_doubt;
 mod kills;
 mod limits;
 mod links;

@@ -1,0 +1,107 @@
+//! Transactions over several replica sets whose gateway or participants crash at each step of the commit: afterwards they are
+//! committed everywhere or nowhere, soon, as the participants' prepare records say, and never other than the client was told.
+
+use std::time::{Duration, Instant};
+
+use quorate_tests::grid::{Grid, SETTLE};
+use quorate_tests::history::Outcome;
+use quorate_tests::sql::Failure;
+use quorate_tests::wait::eventually;
+
+const ROWS: i64 = 30;
+/// In-doubt patience is 500 ms, a failover less than 2 s.
+const DECIDED_WITHIN: Duration = Duration::from_secs(4);
+
+/// A grid with a table whose rows lie in all sets, so that one UPDATE prepares everywhere.
+async fn grid_with_rows() -> Grid {
+    let grid = Grid::start().await;
+    let mut session = grid.session(1);
+    session
+        .batch("CREATE TABLE spread (id bigint PRIMARY KEY, v bigint NOT NULL) DISTRIBUTE BY HASH (id)")
+        .await
+        .unwrap();
+    session.batch(&format!("INSERT INTO spread SELECT i, 0 FROM generate_series(1, {ROWS}) AS g(i)")).await.unwrap();
+    grid
+}
+
+/// Lets an instance crash at a failpoint while a transaction commits through the gateway `through`, and gives how many times the
+/// rows were incremented before and after, and what the client was told.
+async fn crash(grid: &mut Grid, victim: usize, through: usize, failpoint: &str) -> (i64, i64, Outcome) {
+    let other = victim % 3 + 1;
+    let before = grid.session(other).number("SELECT sum(v) FROM spread").await.unwrap() / ROWS;
+    grid.kill(victim);
+    grid.restart_with(victim, &[format!("{failpoint}=exit")]);
+    grid.settled().await;
+    grid.leaders_spread().await;
+    let told = match grid.session(through).batch("UPDATE spread SET v = v + 1").await {
+        Ok(()) => Outcome::Ok,
+        Err(Failure::Refused(..)) => Outcome::Refused,
+        Err(Failure::Unknown(_)) => Outcome::Unknown,
+    };
+    let status = grid.instance(victim).ended(Duration::from_secs(10)).await;
+    assert!(!status.success(), "{failpoint} did not end instance{victim} by force");
+    let start = Instant::now();
+    let (sum, smallest, largest) = eventually("the transaction is decided", SETTLE, async || {
+        let rows = grid.session(other).rows("SELECT sum(v), min(v), max(v) FROM spread").await?;
+        let number = |cell: &Option<String>| cell.as_ref().and_then(|text| text.parse::<i64>().ok()).unwrap();
+        Ok((number(&rows[0][0]), number(&rows[0][1]), number(&rows[0][2])))
+    })
+    .await;
+    let waited = start.elapsed();
+    assert!(waited < DECIDED_WITHIN, "{failpoint}: others had to wait {waited:?}");
+    assert_eq!(smallest, largest, "{failpoint}: half a transaction is there");
+    // The restarted instance has no failpoint: what it finds in its log decides.
+    grid.restart(victim);
+    grid.settled().await;
+    let again = grid.session(victim).number("SELECT sum(v) FROM spread").await.unwrap();
+    assert_eq!(again, sum, "{failpoint}: the restarted instance sees another outcome");
+    let after = sum / ROWS;
+    match told {
+        Outcome::Ok => assert_eq!(after, before + 1, "{failpoint}: acknowledged, and not there"),
+        Outcome::Refused => assert_eq!(after, before, "{failpoint}: refused, and there"),
+        Outcome::Unknown => assert!(after == before || after == before + 1, "{failpoint}: done twice"),
+    }
+    (before, after, told)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_dies_before_all_prepared_leaves_nothing() {
+    let mut grid = grid_with_rows().await;
+    for failpoint in ["gateway.before_prepare", "gateway.after_first_prepare"] {
+        let (before, after, told) = crash(&mut grid, 2, 2, failpoint).await;
+        assert_eq!(after, before, "{failpoint}: one participant without a prepare record means rollback");
+        assert_eq!(told, Outcome::Unknown, "{failpoint}: the connection broke during a commit");
+    }
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_dies_after_all_prepared_has_committed() {
+    let mut grid = grid_with_rows().await;
+    for failpoint in ["gateway.after_prepares", "gateway.before_outcomes"] {
+        let (before, after, _) = crash(&mut grid, 2, 2, failpoint).await;
+        assert_eq!(after, before + 1, "{failpoint}: all prepare records are there, so it is committed");
+    }
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_participant_may_die_at_any_step() {
+    let mut grid = grid_with_rows().await;
+    for failpoint in
+        ["element.before_prepare", "element.after_prepare", "element.before_outcome", "element.after_outcome"]
+    {
+        crash(&mut grid, 3, 1, failpoint).await;
+    }
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_failpoint_is_refused_by_name() {
+    let mut grid = Grid::start().await;
+    grid.kill(1);
+    grid.restart_with(1, &["no.such.point=exit".to_owned()]);
+    assert!(!grid.instance(1).ended(Duration::from_secs(10)).await.success());
+    assert!(grid.instance(1).log_text().contains("no.such.point"));
+    grid.finish().await;
+}
