@@ -7,8 +7,8 @@ use crate::command::{Command, Refused, Reply};
 use crate::layout::default_layout;
 use crate::lifecycle::{Status, Target, allowed};
 use crate::model::{
-    Database, DatabaseNumber, DistributionMap, EVENTS_MAX, Element, ElementNumber, Event, Grid, Instance, InstanceNumber,
-    InstanceSpec, Millis, Model, ReplicaSet, SetId,
+    Database, DatabaseNumber, DistributionMap, EVENTS_MAX, Element, ElementNumber, Event, Grid, Instance,
+    InstanceNumber, InstanceSpec, Millis, Model, ReplicaSet, SetId,
 };
 
 /// Longest name of a grid, database, host or instance, in bytes. PostgreSQL's limit for names.
@@ -97,10 +97,8 @@ impl Model {
         let k = self.grid.as_ref().map_or(0, |grid| grid.k);
         check_name("Host", &spec.host)?;
         check_name("Instance", &spec.name)?;
-        let known = self
-            .instances
-            .values()
-            .find(|instance| instance.spec.host == spec.host && instance.spec.name == spec.name);
+        let known =
+            self.instances.values().find(|instance| instance.spec.host == spec.host && instance.spec.name == spec.name);
         if let Some(known) = known {
             return self.register_again(known.number, spec, at);
         }
@@ -126,15 +124,18 @@ impl Model {
         let number = self.next.instance;
         self.next.instance += 1;
         self.version += 1;
-        self.instances.insert(number, Instance {
+        self.instances.insert(
             number,
-            spec: spec.clone(),
-            group,
-            incarnation: 0,
-            up: false,
-            since_ms: at,
-            message: "not started yet".to_owned(),
-        });
+            Instance {
+                number,
+                spec: spec.clone(),
+                group,
+                incarnation: 0,
+                up: false,
+                since_ms: at,
+                message: "not started yet".to_owned(),
+            },
+        );
         self.changed(at, format!("instance {name} joined as number {number}"));
         Ok(Reply::Registered { instance: number, data_space_group: group })
     }
@@ -166,9 +167,7 @@ impl Model {
         {
             return neighbour.group;
         }
-        (1..=k)
-            .min_by_key(|group| data().filter(|instance| instance.group == *group).count())
-            .expect("k is at least 1")
+        (1..=k).min_by_key(|group| data().filter(|instance| instance.group == *group).count()).expect("k is at least 1")
     }
 
     fn create_database(&mut self, name: &str, replica_sets: Option<u32>, at: Millis) -> Result<Reply, Refused> {
@@ -190,24 +189,24 @@ impl Model {
         let mut sets = Vec::with_capacity(layout.len());
         for (index, placement) in layout.iter().enumerate() {
             let id = index as SetId + 1;
-            let members: Vec<ElementNumber> = placement
-                .instances
-                .iter()
-                .map(|instance| self.new_element(number, id, *instance, true, at))
-                .collect();
+            let members: Vec<ElementNumber> =
+                placement.instances.iter().map(|instance| self.new_element(number, id, *instance, true, at)).collect();
             sets.push(ReplicaSet { id, preferred_leader: members[placement.preferred], members });
         }
         let ids: Vec<SetId> = sets.iter().map(|set| set.id).collect();
         let text = format!("database {name} defined with {} replica sets", sets.len());
-        self.databases.insert(number, Database {
+        self.databases.insert(
             number,
-            name: name.to_owned(),
-            target: Target::Loaded,
-            force: false,
-            sets,
-            map: DistributionMap::first(&ids),
-            created_ms: at,
-        });
+            Database {
+                number,
+                name: name.to_owned(),
+                target: Target::Loaded,
+                force: false,
+                sets,
+                map: DistributionMap::first(&ids),
+                created_ms: at,
+            },
+        );
         self.version += 1;
         Ok(self.changed(at, text))
     }
@@ -223,20 +222,23 @@ impl Model {
         let number = self.next.element;
         self.next.element += 1;
         let group = self.instances.get(&instance).expect("the layout uses known instances").group;
-        self.elements.insert(number, Element {
+        self.elements.insert(
             number,
-            database,
-            set,
-            instance,
-            group,
-            status: Status::Uncreated,
-            since_ms: at,
-            message: String::new(),
-            attempt: 1,
-            created: false,
-            founder,
-            replaced_by: None,
-        });
+            Element {
+                number,
+                database,
+                set,
+                instance,
+                group,
+                status: Status::Uncreated,
+                since_ms: at,
+                message: String::new(),
+                attempt: 1,
+                created: false,
+                founder,
+                replaced_by: None,
+            },
+        );
         number
     }
 
@@ -409,11 +411,7 @@ impl Model {
         let element = self.elements.get_mut(&number).ok_or(Refused::NoElementNumber(number))?;
         let from = element.status;
         if !allowed(from, to) {
-            return Err(Refused::Forbidden {
-                element: number,
-                from: from.word().to_owned(),
-                to: to.word().to_owned(),
-            });
+            return Err(Refused::Forbidden { element: number, from: from.word().to_owned(), to: to.word().to_owned() });
         }
         element.status = to;
         element.since_ms = at;
@@ -473,9 +471,8 @@ pub(crate) fn check_grid(name: &str, k: u32) -> Result<(), Refused> {
 
 /// Names appear in commands, messages, directories and connection strings, unquoted.
 fn check_name(what: &str, name: &str) -> Result<(), Refused> {
-    let wrong = |why: &str| {
-        Err(Refused::WrongName { what: what.to_owned(), name: name.to_owned(), why: why.to_owned() })
-    };
+    let wrong =
+        |why: &str| Err(Refused::WrongName { what: what.to_owned(), name: name.to_owned(), why: why.to_owned() });
     let dotted = what == "Host";
     if name.is_empty() {
         return wrong("it is empty");
@@ -489,9 +486,13 @@ fn check_name(what: &str, name: &str) -> Result<(), Refused> {
     if !name.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_') {
         return wrong("it starts with a letter, a digit or _");
     }
-    let allowed = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter) || dotted && ".:".contains(letter);
+    let allowed =
+        |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter) || dotted && ".:".contains(letter);
     if !name.chars().all(allowed) {
         return wrong("it consists of letters, digits, _ and -");
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

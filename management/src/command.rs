@@ -254,7 +254,9 @@ pub enum Refused {
         instances: String,
     },
     /// Elements that exist are not created.
-    #[error("Database {name} has element {element} on {instance}, which is {status}; nothing there failed to be created")]
+    #[error(
+        "Database {name} has element {element} on {instance}, which is {status}; nothing there failed to be created"
+    )]
     NothingToCreate {
         /// Database.
         name: String,
@@ -386,7 +388,9 @@ impl Refused {
             Self::DatabaseExists(name) | Self::NothingToCreate { name, .. } | Self::BeingDestroyed(name) => {
                 format!("See how it is: quorate-admin dbStatus {name} -all")
             }
-            Self::NoElement { name, .. } => format!("Its elements are shown by: quorate-admin dbStatus {name} -element"),
+            Self::NoElement { name, .. } => {
+                format!("Its elements are shown by: quorate-admin dbStatus {name} -element")
+            }
             Self::NotLoaded(name) => format!("Load it first: quorate-admin dbLoad {name}"),
             Self::StillOpen(name) => format!("Close it first: quorate-admin dbClose {name}"),
             Self::StillClosing { name, .. } => {

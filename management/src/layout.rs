@@ -46,9 +46,8 @@ pub fn default_layout<'a>(
     replica_sets: Option<u32>,
 ) -> Result<Vec<Placement>, NoLayout> {
     let data: Vec<&Instance> = instances.into_iter().filter(|instance| instance.spec.data).collect();
-    let names = |instances: &[&Instance]| {
-        instances.iter().map(|instance| instance.full_name()).collect::<Vec<_>>().join(", ")
-    };
+    let names =
+        |instances: &[&Instance]| instances.iter().map(|instance| instance.full_name()).collect::<Vec<_>>().join(", ");
     if data.len() < k as usize {
         let known = if data.is_empty() { "none is known".to_owned() } else { format!("known are {}", names(&data)) };
         return refuse(
@@ -70,8 +69,7 @@ pub fn default_layout<'a>(
             "Start the missing instances, or change data_space_group in their configuration",
         );
     }
-    let rows: Vec<Vec<&Instance>> =
-        (0..rows).map(|row| columns.values().map(|column| column[row]).collect()).collect();
+    let rows: Vec<Vec<&Instance>> = (0..rows).map(|row| columns.values().map(|column| column[row]).collect()).collect();
     for row in &rows {
         let hosts: BTreeSet<&str> = row.iter().map(|instance| instance.spec.host.as_str()).collect();
         if hosts.len() != row.len() && !row.iter().all(|instance| instance.spec.single_host) {
@@ -131,11 +129,10 @@ mod tests {
     #[test]
     fn one_copy_uses_every_instance() {
         let instances = [instance(1, 1), instance(2, 1), instance(3, 1)];
-        assert_eq!(placed(&default_layout(&instances, 1, None).expect("fits")), [
-            "[1] led by 1",
-            "[2] led by 2",
-            "[3] led by 3"
-        ]);
+        assert_eq!(
+            placed(&default_layout(&instances, 1, None).expect("fits")),
+            ["[1] led by 1", "[2] led by 2", "[3] led by 3"]
+        );
     }
 
     #[test]
@@ -160,9 +157,6 @@ mod tests {
             single.spec.single_host = true;
         }
         assert!(default_layout(&shared, 3, None).is_ok());
-        assert_eq!(
-            why(&[instance(1, 1)], 1, Some(1025)),
-            "the number of replica sets is from 1 to 1024, not 1025"
-        );
+        assert_eq!(why(&[instance(1, 1)], 1, Some(1025)), "the number of replica sets is from 1 to 1024, not 1025");
     }
 }

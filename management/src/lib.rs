@@ -36,8 +36,6 @@ mod testing;
 pub use apply::NAME_BYTES_MAX;
 pub use command::{Command, ElementReport, Refused, Reply};
 pub use lifecycle::{Status, Target};
-pub use model::{
-    DatabaseNumber, ElementNumber, Instance, InstanceNumber, InstanceSpec, Millis, Model, SetId,
-};
+pub use model::{DatabaseNumber, ElementNumber, Instance, InstanceNumber, InstanceSpec, Millis, Model, SetId};
 pub use report::InstanceReport;
 pub use snapshot::DecodeError;

@@ -160,7 +160,10 @@ impl Status {
     /// Something is under way.
     #[must_use]
     pub fn is_changing(self) -> bool {
-        matches!(self, Creating | Loading | Opening | Closing | Unloading | Destroying | EvictedLoaded | EvictedUnloading)
+        matches!(
+            self,
+            Creating | Loading | Opening | Closing | Unloading | Destroying | EvictedLoaded | EvictedUnloading
+        )
     }
 
     /// Whether losing the instance makes this element `down`: it has files that an instance must run to serve.
@@ -325,9 +328,8 @@ fn search(from: Status, to: Status, usable: impl Fn((Status, Status)) -> bool) -
                 return Some(longer.split_off(1));
             }
             seen.push(edge.1);
-            // Failures and the end of an element are reported as such, never passed through unseen.
-            let through = !edge.1.is_gone() && !matches!(edge.1, CreateFailed | LoadFailed | OpenFailed | CloseFailed);
-            if through {
+            // Failures are reported as such, never passed through unseen.
+            if !edge.1.is_failed() {
                 queue.push_back(longer);
             }
         }
@@ -397,6 +399,7 @@ destroyed → ";
         assert_eq!(path(Loaded, Opened, Target::Loaded), Some(vec![Opening, Opened]));
         assert_eq!(path(CloseFailed, Loaded, Target::Loaded), Some(vec![Opened, Closing, Loaded]));
         assert_eq!(path(Loaded, Destroying, Target::Destroyed), Some(vec![Unloaded, Destroying]));
+        assert_eq!(path(Unloaded, Destroyed, Target::Destroyed), Some(vec![Destroying, Destroyed]));
     }
 
     #[test]

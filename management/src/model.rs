@@ -267,11 +267,17 @@ impl Model {
     pub fn check(&self) {
         let mut members = BTreeSet::new();
         for (number, database) in &self.databases {
-            assert!(*number == database.number && *number < self.next.database, "database {number} is numbered wrongly");
+            assert!(
+                *number == database.number && *number < self.next.database,
+                "database {number} is numbered wrongly"
+            );
             assert_eq!(database.map.slots.len(), SLOTS, "database {number}: every slot has a set");
             let ids: BTreeSet<SetId> = database.sets.iter().map(|set| set.id).collect();
             assert_eq!(ids.len(), database.sets.len(), "database {number}: set ids are unique");
-            assert!(database.map.slots.iter().all(|set| ids.contains(set)), "database {number}: every slot's set exists");
+            assert!(
+                database.map.slots.iter().all(|set| ids.contains(set)),
+                "database {number}: every slot's set exists"
+            );
             for set in &database.sets {
                 self.check_set(database, set, &mut members);
             }
@@ -280,7 +286,7 @@ impl Model {
             assert!(*number == element.number && *number < self.next.element, "element {number} is numbered wrongly");
             assert!(self.databases.contains_key(&element.database), "element {number} belongs to a database");
             assert!(self.instances.contains_key(&element.instance), "element {number} has an instance");
-            assert!(!(element.status.is_loaded() && !element.created), "element {number} is loaded, so it was created");
+            assert!(element.created || !element.status.is_loaded(), "element {number} is loaded, so it was created");
             assert!(
                 element.replaced_by.is_none_or(|by| self.elements.contains_key(&by) && !members.contains(number)),
                 "element {number} was replaced, so it is in no set"
@@ -289,7 +295,10 @@ impl Model {
         let names: BTreeSet<String> = self.instances.values().map(Instance::full_name).collect();
         assert_eq!(names.len(), self.instances.len(), "instances have names of their own");
         for (number, instance) in &self.instances {
-            assert!(*number == instance.number && *number < self.next.instance, "instance {number} is numbered wrongly");
+            assert!(
+                *number == instance.number && *number < self.next.instance,
+                "instance {number} is numbered wrongly"
+            );
         }
         assert!(self.grid.is_some() || self.instances.is_empty(), "nothing exists before the grid");
         assert!(self.events.len() <= EVENTS_MAX, "events are bounded");
@@ -303,7 +312,11 @@ impl Model {
         let mut groups = BTreeSet::new();
         for number in &set.members {
             let element = self.elements.get(number).unwrap_or_else(|| panic!("{what}: element {number} exists"));
-            assert_eq!((element.database, element.set), (database.number, set.id), "{what}: element {number} is its own");
+            assert_eq!(
+                (element.database, element.set),
+                (database.number, set.id),
+                "{what}: element {number} is its own"
+            );
             assert!(groups.insert(element.group), "{what}: copies are in different data space groups");
             assert!(members.insert(*number), "{what}: element {number} is in one set only");
             assert!(element.replaced_by.is_none(), "{what}: element {number} was not replaced");

@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::lifecycle::{Status, Target};
-use crate::model::{
-    DatabaseNumber, DistributionMap, ElementNumber, Instance, InstanceNumber, Model, SetId,
-};
+use crate::model::{DatabaseNumber, DistributionMap, ElementNumber, Instance, InstanceNumber, Model, SetId};
 
 /// Everything that one instance is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -244,12 +242,10 @@ mod tests {
         let mut model = testing::a1_open();
         testing::report(&mut model, 2, &[(5, Status::LoadFailed, "files are missing")]);
         testing::replace(&mut model, 5);
-        assert_eq!(goals(&model, 2), [
-            (2, Goal::Open, true),
-            (5, Goal::Destroyed, true),
-            (8, Goal::Open, true),
-            (10, Goal::Open, false)
-        ]);
+        assert_eq!(
+            goals(&model, 2),
+            [(2, Goal::Open, true), (5, Goal::Destroyed, true), (8, Goal::Open, true), (10, Goal::Open, false)]
+        );
         let order = &reconcile(&model, 2)[3];
         assert!(!order.created, "its files are still to be made");
         assert_eq!(order.members.iter().map(|member| member.element).collect::<Vec<_>>(), [4, 10, 6]);

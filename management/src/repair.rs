@@ -44,11 +44,14 @@ mod tests {
     fn lost_files_are_replaced_while_a_majority_is_loaded() {
         let mut model = testing::a1_open();
         report(&mut model, 2, &[(5, Status::LoadFailed, "files lost or damaged: elements/5 is missing")]);
-        assert_eq!(due(&model, 9), [Command::ReplaceElement {
-            element: 5,
-            message: "files lost or damaged: elements/5 is missing".to_owned(),
-            at_ms: 9,
-        }]);
+        assert_eq!(
+            due(&model, 9),
+            [Command::ReplaceElement {
+                element: 5,
+                message: "files lost or damaged: elements/5 is missing".to_owned(),
+                at_ms: 9,
+            }]
+        );
         testing::instance_down(&mut model, 3);
         assert_eq!(due(&model, 9), [], "one of three cannot let a new element in");
     }

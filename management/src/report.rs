@@ -224,3 +224,6 @@ impl Model {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

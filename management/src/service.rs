@@ -138,7 +138,9 @@ impl<P: Port> AdminService<P> {
                                 answer => return Ok(Answer::There(answer)),
                             }
                         }
-                        Err(error) => reason = format!("the active management instance {address} does not answer: {error}"),
+                        Err(error) => {
+                            reason = format!("the active management instance {address} does not answer: {error}")
+                        }
                     }
                 }
                 Err(PortError::NotActive { .. }) if forwarded => {
@@ -252,7 +254,9 @@ fn refusal(error: PortError) -> GrpcStatus {
             let refused = proto::Refused { number: refused.number(), text: refused.to_string(), hint: refused.hint() };
             (code, refused)
         }
-        PortError::NotActive { .. } => (Code::Unavailable, plain("no management instance is active", "Repeat the command")),
+        PortError::NotActive { .. } => {
+            (Code::Unavailable, plain("no management instance is active", "Repeat the command"))
+        }
         PortError::NoMajority(why) => (
             Code::Unavailable,
             plain(
@@ -315,8 +319,8 @@ impl<P: Port> pb::Admin for AdminService<P> {
         // Refused before instances are bound to a grid that cannot be.
         crate::apply::check_grid(&name, k).map_err(|refused| refusal(PortError::Refused(refused)))?;
         let model = self.port.create_grid(name, k).await.map_err(refusal)?;
-        let shown = status::grid_display(&model, &self.port.live())
-            .map_err(|refused| refusal(PortError::Refused(refused)))?;
+        let shown =
+            status::grid_display(&model, &self.port.live()).map_err(|refused| refusal(PortError::Refused(refused)))?;
         info!(grid = shown.name, uuid = shown.uuid, "grid made");
         Ok(Response::new(pb::GridCreateReply {
             name: shown.name,
@@ -341,9 +345,7 @@ impl<P: Port> pb::Admin for AdminService<P> {
         let pb::DbCreateRequest { database, replica_sets, instance } = request.get_ref().clone();
         let command = |at_ms| match &instance {
             None => Command::CreateDatabase { name: database.clone(), replica_sets, at_ms },
-            Some(instance) => {
-                Command::CreateElements { name: database.clone(), instance: instance.clone(), at_ms }
-            }
+            Some(instance) => Command::CreateElements { name: database.clone(), instance: instance.clone(), at_ms },
         };
         let there = |mut client: AdminClient<Channel>, request| async move { client.db_create(request).await };
         self.change(request, (database.clone(), instance.clone()), command, there).await
@@ -351,8 +353,7 @@ impl<P: Port> pb::Admin for AdminService<P> {
 
     async fn db_load(&self, request: Request<pb::DbLoadRequest>) -> Result<Response<pb::DbChangeReply>, GrpcStatus> {
         let pb::DbLoadRequest { database, instance } = request.get_ref().clone();
-        let command =
-            |at_ms| Command::LoadDatabase { name: database.clone(), instance: instance.clone(), at_ms };
+        let command = |at_ms| Command::LoadDatabase { name: database.clone(), instance: instance.clone(), at_ms };
         let there = |mut client: AdminClient<Channel>, request| async move { client.db_load(request).await };
         self.change(request, (database.clone(), instance.clone()), command, there).await
     }
@@ -387,7 +388,8 @@ impl<P: Port> pb::Admin for AdminService<P> {
         let name = request.get_ref().database.clone();
         let here = || async {
             let model = self.port.read().await?;
-            let database = model.database(&name).ok_or_else(|| PortError::Refused(Refused::NoDatabase(name.clone())))?;
+            let database =
+                model.database(&name).ok_or_else(|| PortError::Refused(Refused::NoDatabase(name.clone())))?;
             let hashes = self.port.verify(&model, database).await?;
             Ok(verification(&model, database, &hashes, self.port.now_ms()))
         };

@@ -49,7 +49,8 @@ struct Read<T> {
 }
 
 fn encode<T: Serialize>(body: &T) -> Vec<u8> {
-    serde_json::to_vec(&Written { format: FORMAT, body }).expect("these types have text keys and no failing serialisers")
+    serde_json::to_vec(&Written { format: FORMAT, body })
+        .expect("these types have text keys and no failing serialisers")
 }
 
 fn decode<T: for<'de> Deserialize<'de>>(what: &'static str, bytes: &[u8]) -> Result<T, DecodeError> {
@@ -109,7 +110,10 @@ mod tests {
     fn another_version_is_named() {
         let text = String::from_utf8(testing::a1_open().encode()).expect("JSON is UTF-8").replacen(":1,", ":7,", 1);
         let error = Model::decode(text.as_bytes()).expect_err("format 7 is unknown");
-        assert_eq!(error.to_string(), "management state has format 7, this version knows 1: start the version that wrote it");
+        assert_eq!(
+            error.to_string(),
+            "management state has format 7, this version knows 1: start the version that wrote it"
+        );
     }
 
     #[test]

@@ -116,7 +116,8 @@ struct Seen<'a> {
 
 impl<'a> View<'a> {
     fn status(&self) -> pb::DatabaseStatus {
-        let seen: Vec<Seen<'a>> = self.model.elements_of(self.database.number).map(|element| self.see(element)).collect();
+        let seen: Vec<Seen<'a>> =
+            self.model.elements_of(self.database.number).map(|element| self.see(element)).collect();
         let sets = self.sets(&seen);
         let counters = self.counters(&seen);
         let verdict = self.verdict(&seen, &sets);
@@ -306,7 +307,10 @@ impl<'a> View<'a> {
             }
             Target::Loaded | Target::Open if idle > 0 => {
                 let verb = if idle == 1 { "is" } else { "are" };
-                ("DatabaseImpeded", format!("all data is available; {idle} of {} elements {verb} not loaded", seen.len()))
+                (
+                    "DatabaseImpeded",
+                    format!("all data is available; {idle} of {} elements {verb} not loaded", seen.len()),
+                )
             }
             Target::Open if !self.settled(seen) => {
                 ("DatabaseImpeded", "all data is available; some elements are not open yet".to_owned())
@@ -328,7 +332,8 @@ impl<'a> View<'a> {
         let name = &self.database.name;
         let mut steps: Vec<String> = Vec::new();
         for seen in seen {
-            let instance = self.model.instances.get(&seen.element.instance).map(Instance::full_name).unwrap_or_default();
+            let instance =
+                self.model.instances.get(&seen.element.instance).map(Instance::full_name).unwrap_or_default();
             let repair = |command: String| format!("repair what element {} says, then: {command}", seen.element.number);
             let step = match seen.status {
                 Status::Down => format!("start instance {instance}"),
@@ -352,3 +357,6 @@ struct Verdict {
     text: String,
     next_steps: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,15 +26,7 @@ pub fn spec(number: u32) -> InstanceSpec {
 
 /// An instance in a data space group.
 pub fn instance(number: InstanceNumber, group: u32) -> Instance {
-    Instance {
-        number,
-        spec: spec(number),
-        group,
-        incarnation: 1,
-        up: true,
-        since_ms: THEN,
-        message: String::new(),
-    }
+    Instance { number, spec: spec(number), group, incarnation: 1, up: true, since_ms: THEN, message: String::new() }
 }
 
 /// Applies what must be accepted.

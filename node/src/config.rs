@@ -158,9 +158,8 @@ impl Config {
         if let Some(path) = &args.config {
             let text = std::fs::read_to_string(path)
                 .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
-            given = text
-                .parse()
-                .map_err(|source| ConfigError::NotToml { path: path.clone(), source: Box::new(source) })?;
+            given =
+                text.parse().map_err(|source| ConfigError::NotToml { path: path.clone(), source: Box::new(source) })?;
         }
         for (key, value) in &args.flags {
             given.insert((*key).to_owned(), toml::Value::String(value.clone()));
@@ -237,14 +236,15 @@ impl Config {
             self.peer_listen != self.sql_listen,
             format!("{} is also sql_listen; they need ports of their own", self.peer_listen),
         );
-        for (key, address, listen) in [
-            ("sql_address", &self.sql_address, "sql_listen"),
-            ("peer_address", &self.peer_address, "peer_listen"),
-        ] {
+        for (key, address, listen) in
+            [("sql_address", &self.sql_address, "sql_listen"), ("peer_address", &self.peer_address, "peer_listen")]
+        {
             rule(
                 key,
                 !address.is_unspecified(),
-                format!("{address} means every address of the machine; name the one to connect to (it follows {listen} by default)"),
+                format!(
+                    "{address} means every address of the machine; name the one to connect to (it follows {listen} by default)"
+                ),
             );
         }
         let own = self.management_peers.contains(&self.peer_address);
@@ -252,7 +252,10 @@ impl Config {
             rule(
                 "management_peers",
                 own,
-                format!("it has to contain the instance's own peer_address {}, since it has the management role", self.peer_address),
+                format!(
+                    "it has to contain the instance's own peer_address {}, since it has the management role",
+                    self.peer_address
+                ),
             );
         } else {
             rule(
@@ -273,12 +276,16 @@ impl Config {
         rule(
             "single_host",
             self.single_host || peers.iter().filter(|peer| peer.is_loopback()).count() < 2,
-            "management_peers names several instances on this machine: set single_host = true if this is a trial".to_owned(),
+            "management_peers names several instances on this machine: set single_host = true if this is a trial"
+                .to_owned(),
         );
         rule(
             "durability",
             self.durability == 1,
-            format!("{} is not available, only 1: a commit is on the disks of a majority before it is acknowledged", self.durability),
+            format!(
+                "{} is not available, only 1: a commit is on the disks of a majority before it is acknowledged",
+                self.durability
+            ),
         );
         rule("memory_limit", self.memory_limit >= MEMORY_LIMIT_MIN, "at least 128MiB".to_owned());
         rule(

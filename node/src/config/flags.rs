@@ -27,7 +27,11 @@ impl Args for ConfigArgs {
                 Some(default) => format!("{} [default: {default}]", key.help),
                 None => key.help.to_owned(),
             };
-            let mut flag = Arg::new(key.name).long(key.flag).value_name(key.value).help(help).help_heading("Keys of the configuration");
+            let mut flag = Arg::new(key.name)
+                .long(key.flag)
+                .value_name(key.value)
+                .help(help)
+                .help_heading("Keys of the configuration");
             if key.name != key.flag {
                 flag = flag.alias(key.name);
             }

@@ -90,19 +90,22 @@ fn everything_that_is_wrong_is_said_at_once() {
         max_connections = 0
         election_min = '100ms'
     ";
-    assert_eq!(complaints(text), [
-        "durabilty: unknown key; did you mean durability?",
-        "elephants: unknown key; quorate start --help lists all of them",
-        "host: missing: the name of this machine, by which copies are kept apart",
-        "roles: \"date\" is no role; roles are data and management",
-        "data: missing: the directory in which everything is kept",
-        "sql_listen: 0.0.0.0:7500 can be reached from other machines, and there is neither TLS nor a password yet: \
+    assert_eq!(
+        complaints(text),
+        [
+            "durabilty: unknown key; did you mean durability?",
+            "elephants: unknown key; quorate start --help lists all of them",
+            "host: missing: the name of this machine, by which copies are kept apart",
+            "roles: \"date\" is no role; roles are data and management",
+            "data: missing: the directory in which everything is kept",
+            "sql_listen: 0.0.0.0:7500 can be reached from other machines, and there is neither TLS nor a password yet: \
          listen on a loopback address, or set insecure = true",
-        "sql_address: 0.0.0.0:7500 means every address of the machine; name the one to connect to (it follows sql_listen by default)",
-        "memory_limit: \"12 parsecs\" is not a number of bytes, such as 512MiB",
-        "max_connections: from 1 to 10000",
-        "heartbeat: 150 is not a time with its unit, such as 150ms, 5s, 10min or 1h",
-    ]);
+            "sql_address: 0.0.0.0:7500 means every address of the machine; name the one to connect to (it follows sql_listen by default)",
+            "memory_limit: \"12 parsecs\" is not a number of bytes, such as 512MiB",
+            "max_connections: from 1 to 10000",
+            "heartbeat: 150 is not a time with its unit, such as 150ms, 5s, 10min or 1h",
+        ]
+    );
 }
 
 #[test]
@@ -116,31 +119,43 @@ fn doors_stay_closed_unless_asked_for() {
 #[test]
 fn management_peers_fit_the_roles() {
     let peers = |roles: &str, peers: &str| format!("{MINIMAL}roles = '{roles}'\nmanagement_peers = '{peers}'\n");
-    assert_eq!(complaints(&peers("data,management", "host2:7510")), [
-        "management_peers: it has to contain the instance's own peer_address 127.0.0.1:7510, since it has the management role"
-    ]);
-    assert_eq!(complaints(&format!("{MINIMAL}roles = 'data'\n")), [
-        "management_peers: it has to name the management instances, of which this is none by its roles"
-    ]);
+    assert_eq!(
+        complaints(&peers("data,management", "host2:7510")),
+        [
+            "management_peers: it has to contain the instance's own peer_address 127.0.0.1:7510, since it has the management role"
+        ]
+    );
+    assert_eq!(
+        complaints(&format!("{MINIMAL}roles = 'data'\n")),
+        ["management_peers: it has to name the management instances, of which this is none by its roles"]
+    );
     assert!(read(&peers("data", "host2:7510")).is_ok());
-    assert_eq!(complaints(&peers("management", "127.0.0.1:7510,127.0.0.1:7511")), [
-        "single_host: management_peers names several instances on this machine: set single_host = true if this is a trial"
-    ]);
-    assert_eq!(complaints(&peers("management", "127.0.0.1:7510,127.0.0.1:7510")), [
-        "management_peers: an address is in it twice"
-    ]);
+    assert_eq!(
+        complaints(&peers("management", "127.0.0.1:7510,127.0.0.1:7511")),
+        [
+            "single_host: management_peers names several instances on this machine: set single_host = true if this is a trial"
+        ]
+    );
+    assert_eq!(
+        complaints(&peers("management", "127.0.0.1:7510,127.0.0.1:7510")),
+        ["management_peers: an address is in it twice"]
+    );
 }
 
 #[test]
 fn elections_leave_room_for_heartbeats() {
     let times = |min: &str, max: &str| format!("{MINIMAL}election_min = '{min}'\nelection_max = '{max}'\n");
-    assert_eq!(complaints(&times("200ms", "220ms")), [
-        "election_min: at least twice the heartbeat, or one late heartbeat deposes a leader",
-        "election_max: at least 50ms above election_min, or candidates meet again and again",
-    ]);
-    assert_eq!(complaints(&times("300ms", "6s")), [
-        "replica_set_timeout: at least election_max, or no operation outlives an ordinary failover"
-    ]);
+    assert_eq!(
+        complaints(&times("200ms", "220ms")),
+        [
+            "election_min: at least twice the heartbeat, or one late heartbeat deposes a leader",
+            "election_max: at least 50ms above election_min, or candidates meet again and again",
+        ]
+    );
+    assert_eq!(
+        complaints(&times("300ms", "6s")),
+        ["replica_set_timeout: at least election_max, or no operation outlives an ordinary failover"]
+    );
 }
 
 #[test]

@@ -142,7 +142,8 @@ impl<'a> Value<'a> {
         if let Some(number) = self.0.as_integer() {
             return u64::try_from(number).or_else(|_| self.expected(what));
         }
-        let units = [("", 1), ("B", 1), ("kB", 1000), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
+        let units =
+            [("", 1), ("B", 1), ("kB", 1000), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
         let Some((number, unit)) = self.0.as_str().and_then(split_unit) else { return self.expected(what) };
         match units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)) {
             Some((_, factor)) => number.checked_mul(*factor).map_or_else(|| self.expected(what), Ok),

@@ -1,0 +1,171 @@
+//! What each command does: ask, print, and say by the exit code what happened.
+
+use std::time::Duration;
+
+use quorate_proto::admin as pb;
+use serde::Serialize;
+
+use crate::Exit;
+use crate::cli::{Cli, Command, SectionArgs, WaitArgs};
+use crate::client::{Failure, Grid, Kind};
+use crate::render;
+use crate::wait::{self, Goal};
+use crate::zone::Zone;
+
+/// How long an ordinary request may take; the grid itself waits some seconds for an active management instance.
+const LIMIT: Duration = Duration::from_secs(20);
+/// How long a comparison of all replicas may take.
+const VERIFY_LIMIT: Duration = Duration::from_secs(600);
+
+/// Runs a command and prints what comes of it.
+pub async fn run(cli: &Cli) -> Exit {
+    let session = Session { grid: Grid::new(&cli.at), json: cli.json, zone: Zone::of_operator() };
+    match session.run(&cli.command).await {
+        Ok(exit) => exit,
+        Err(failure) => {
+            session.complain(&failure);
+            failure.exit()
+        }
+    }
+}
+
+struct Session {
+    grid: Grid,
+    json: bool,
+    zone: Zone,
+}
+
+impl Session {
+    async fn run(&self, command: &Command) -> Result<Exit, Failure> {
+        match command {
+            Command::GridCreate { name, k } => self.grid_create(name, *k).await,
+            Command::GridDisplay => self.grid_display().await,
+            Command::DbCreate { database, replica_sets, instance, wait } => {
+                let request = pb::DbCreateRequest {
+                    database: database.clone(),
+                    replica_sets: *replica_sets,
+                    instance: instance.clone(),
+                };
+                let send = async |mut client: pb::AdminClient<_>| client.db_create(request.clone()).await;
+                let words = ["creation started", "exists already"];
+                self.change(database, Goal::Loaded, words, *wait, send).await
+            }
+            Command::DbLoad { database, instance, wait } => {
+                let request = pb::DbLoadRequest { database: database.clone(), instance: instance.clone() };
+                let send = async |mut client: pb::AdminClient<_>| client.db_load(request.clone()).await;
+                let words = ["load started", "is already loaded, or being loaded"];
+                self.change(database, Goal::Loaded, words, *wait, send).await
+            }
+            Command::DbOpen { database, wait } => {
+                let request = pb::DbOpenRequest { database: database.clone() };
+                let send = async |mut client: pb::AdminClient<_>| client.db_open(request.clone()).await;
+                self.change(database, Goal::Open, ["open started", "is already open"], *wait, send).await
+            }
+            Command::DbStatus { database, sections } => self.db_status(database.as_deref(), *sections).await,
+            Command::DbVerify { database } => self.db_verify(database).await,
+        }
+    }
+
+    async fn grid_create(&self, name: &str, k: u32) -> Result<Exit, Failure> {
+        let request = pb::GridCreateRequest { name: name.to_owned(), k };
+        let send = async |mut client: pb::AdminClient<_>| client.grid_create(request.clone()).await;
+        let reply = self.grid.call(Kind::Change, LIMIT, send).await?;
+        self.print(&reply, || {
+            format!(
+                "Grid {} created with k = {} (GUID {})\n\n{}\nNext: quorate-admin dbCreate NAME\n",
+                reply.name,
+                reply.k,
+                reply.uuid,
+                render::instances(&reply.instances, self.zone)
+            )
+        })?;
+        Ok(Exit::Done)
+    }
+
+    async fn grid_display(&self) -> Result<Exit, Failure> {
+        let send = async |mut client: pb::AdminClient<_>| client.grid_display(pb::GridDisplayRequest {}).await;
+        let reply = self.grid.call(Kind::Question, LIMIT, send).await?;
+        self.print(&reply, || {
+            let stale = reply.stale.as_ref().map(|stale| render::stale(stale, self.zone) + "\n").unwrap_or_default();
+            stale + &render::grid(&reply, self.zone)
+        })?;
+        Ok(if reply.stale.is_some() { Exit::Unreachable } else { Exit::Done })
+    }
+
+    /// Sends a change of a database; `words` for a change that began, and for one that was not needed.
+    async fn change(
+        &self,
+        database: &str,
+        goal: Goal,
+        words: [&str; 2],
+        wait: WaitArgs,
+        send: impl AsyncFn(
+            pb::AdminClient<tonic::transport::Channel>,
+        ) -> Result<tonic::Response<pb::DbChangeReply>, tonic::Status>,
+    ) -> Result<Exit, Failure> {
+        let known = match wait.wait {
+            Some(_) => wait::known_failures(&self.grid, database).await?,
+            None => wait::Known::new(),
+        };
+        let reply = self.grid.call(Kind::Change, LIMIT, send).await?;
+        self.print(&reply, || format!("Database {} {}\n", reply.database, words[usize::from(reply.already)]))?;
+        if let Some(limit) = wait.wait {
+            let progress = |state: &str| eprintln!("  {state}");
+            wait::until_done(&self.grid, &reply, goal, &known, limit, progress).await?;
+            if !self.json {
+                println!("Database {} is {}", reply.database, goal.word());
+            }
+        }
+        Ok(Exit::Done)
+    }
+
+    async fn db_status(&self, database: Option<&str>, sections: SectionArgs) -> Result<Exit, Failure> {
+        let request = pb::DbStatusRequest { database: database.map(str::to_owned) };
+        let send = async |mut client: pb::AdminClient<_>| client.db_status(request.clone()).await;
+        let reply = self.grid.call(Kind::Question, LIMIT, send).await?;
+        self.print(&reply, || {
+            let stale = reply.stale.as_ref().map(|stale| render::stale(stale, self.zone));
+            let databases =
+                reply.databases.iter().map(|status| render::database(status, sections.resolved(), self.zone));
+            let parts: Vec<String> = stale.into_iter().chain(databases).collect();
+            if reply.databases.is_empty() {
+                return parts.join("\n") + "No database exists yet. Create one: quorate-admin dbCreate NAME\n";
+            }
+            parts.join("\n")
+        })?;
+        Ok(if reply.stale.is_some() { Exit::Unreachable } else { Exit::Done })
+    }
+
+    async fn db_verify(&self, database: &str) -> Result<Exit, Failure> {
+        let request = pb::DbVerifyRequest { database: database.to_owned() };
+        let send = async |mut client: pb::AdminClient<_>| client.db_verify(request.clone()).await;
+        let reply = self.grid.call(Kind::Question, VERIFY_LIMIT, send).await?;
+        let result = render::verification_result(&reply);
+        self.print(&reply, || {
+            let result = result.as_ref().map(|text| format!("\n{text}\n")).unwrap_or_default();
+            render::verification(&reply, self.zone) + &result
+        })?;
+        match result {
+            Ok(_) => Ok(Exit::Done),
+            Err(text) => Err(Failure::Other(text)),
+        }
+    }
+
+    fn print<T: Serialize>(&self, reply: &T, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        if self.json {
+            let json = serde_json::to_string_pretty(reply).map_err(|error| Failure::Other(error.to_string()))?;
+            println!("{json}");
+        } else {
+            print!("{}", text());
+        }
+        Ok(())
+    }
+
+    fn complain(&self, failure: &Failure) {
+        eprintln!("{failure}");
+        let hint = failure.hint();
+        if !hint.is_empty() {
+            eprintln!("  {hint}");
+        }
+    }
+}

@@ -1,0 +1,539 @@
+//! The tool, run as an operator runs it, against a grid whose management group is one model in memory.
+//!
+//! The grid here has no data instances: the tests say what they would report.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::process::{Command as Process, Output};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use quorate_management::command::{Command, ElementReport, Refused, Reply};
+use quorate_management::lifecycle::Status;
+use quorate_management::model::{Database, InstanceSpec, Millis, Model};
+use quorate_management::service::{AdminService, Port, PortError, SetHashes};
+use quorate_management::status::LiveView;
+use quorate_proto::admin::AdminServer;
+use tokio_stream::wrappers::TcpListenerStream;
+use uuid::Uuid;
+
+/// 2018-02-22 07:37:25 in Los Angeles.
+const THEN: Millis = 1_519_313_845_000;
+/// Three seconds later.
+const NOW: Millis = THEN + 3000;
+
+/// A management group of one.
+#[derive(Default)]
+struct Group {
+    model: Mutex<Model>,
+    live: Mutex<LiveView>,
+    /// What every question and proposal meets instead of an answer.
+    trouble: Mutex<Option<PortError>>,
+    /// Hash of every element that differs from the others of its set.
+    hashes: Mutex<BTreeMap<u64, Result<String, String>>>,
+    /// Statuses that the data instances report with the next question.
+    script: Mutex<Vec<Status>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Group {
+    fn apply(&self, command: &Command) -> Result<Reply, Refused> {
+        lock(&self.model).apply(command)
+    }
+
+    /// Every element reaches this status.
+    fn all_report(&self, status: Status) {
+        let reports: Vec<_> = lock(&self.model)
+            .elements
+            .values()
+            .map(|element| {
+                (element.instance, ElementReport { element: element.number, status, message: String::new() })
+            })
+            .collect();
+        for (instance, report) in reports {
+            let elements = vec![report];
+            let command = Command::ReportElements { instance, incarnation: 1, elements, at_ms: THEN };
+            assert_eq!(self.apply(&command), Ok(Reply::Reported { refused: Vec::new() }));
+        }
+    }
+
+    fn report(&self, instance: u32, element: u64, status: Status, message: &str) {
+        let elements = vec![ElementReport { element, status, message: message.to_owned() }];
+        let command = Command::ReportElements { instance, incarnation: 1, elements, at_ms: THEN };
+        assert_eq!(self.apply(&command), Ok(Reply::Reported { refused: Vec::new() }));
+    }
+
+    fn trouble(&self) -> Result<(), PortError> {
+        lock(&self.trouble).clone().map_or(Ok(()), Err)
+    }
+}
+
+impl Port for Group {
+    async fn read(&self) -> Result<Arc<Model>, PortError> {
+        self.trouble()?;
+        let next = lock(&self.script).pop();
+        if let Some(status) = next {
+            self.all_report(status);
+        }
+        Ok(Arc::new(lock(&self.model).clone()))
+    }
+
+    async fn propose(&self, command: Command) -> Result<Result<Reply, Refused>, PortError> {
+        self.trouble()?;
+        Ok(self.apply(&command))
+    }
+
+    fn last_known(&self) -> Option<Arc<Model>> {
+        Some(Arc::new(lock(&self.model).clone()))
+    }
+
+    fn live(&self) -> LiveView {
+        let mut live = lock(&self.live).clone();
+        live.now_ms = NOW;
+        live.active = Some(1);
+        let model = lock(&self.model);
+        for database in model.databases.values() {
+            for set in &database.sets {
+                live.leaders.insert((database.number, set.id), set.preferred_leader);
+            }
+        }
+        live
+    }
+
+    fn now_ms(&self) -> Millis {
+        NOW
+    }
+
+    async fn create_grid(&self, name: String, k: u32) -> Result<Arc<Model>, PortError> {
+        let instances = (1..=3).map(spec).collect();
+        let command = Command::CreateGrid { uuid: Uuid::from_u128(7), name, k, instances, at_ms: THEN };
+        self.apply(&command).map_err(PortError::Refused)?;
+        for instance in 1..=3 {
+            let up = Command::InstanceUp { instance, incarnation: 1, at_ms: THEN };
+            self.apply(&up).map_err(PortError::Refused)?;
+        }
+        Ok(Arc::new(lock(&self.model).clone()))
+    }
+
+    async fn verify(&self, _model: &Model, database: &Database) -> Result<Vec<SetHashes>, PortError> {
+        let changed = lock(&self.hashes);
+        let sets = database.sets.iter().map(|set| SetHashes {
+            set: set.id,
+            index: 40 + u64::from(set.id),
+            hashes: set
+                .members
+                .iter()
+                .map(|member| (*member, changed.get(member).cloned().unwrap_or_else(|| Ok(format!("{:016x}", set.id)))))
+                .collect(),
+            message: String::new(),
+        });
+        Ok(sets.collect())
+    }
+}
+
+fn spec(number: u32) -> InstanceSpec {
+    InstanceSpec {
+        host: format!("host{number}"),
+        name: "instance1".to_owned(),
+        identity: Uuid::from_u128(u128::from(number)),
+        sql_address: format!("10.0.0.{number}:7500"),
+        peer_address: format!("10.0.0.{number}:7510"),
+        data_space_group: None,
+        data: true,
+        management: true,
+        single_host: false,
+    }
+}
+
+/// A served group and the way to it.
+struct Grid {
+    group: Arc<Group>,
+    at: String,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Grid {
+    /// Without a grid yet.
+    fn waiting() -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let group = Arc::new(Group::default());
+        let at = runtime.block_on(serve(&group));
+        Self { group, at: at.to_string(), runtime }
+    }
+
+    /// Three instances, k = 3.
+    fn made() -> Self {
+        let grid = Self::waiting();
+        assert_eq!(grid.run("gridCreate grid1 -k 3").code, 0);
+        grid
+    }
+
+    /// With `database1`, three replica sets, open.
+    fn open() -> Self {
+        let grid = Self::made();
+        assert_eq!(grid.run("dbCreate database1 -replica-sets 3").code, 0);
+        grid.group.all_report(Status::Loaded);
+        assert_eq!(grid.run("dbOpen database1").code, 0);
+        grid.group.all_report(Status::Opened);
+        grid
+    }
+
+    fn run(&self, line: &str) -> Ended {
+        run(&format!("--at {} {line}", self.at))
+    }
+}
+
+async fn serve(group: &Arc<Group>) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let service = AdminServer::new(AdminService::new(Arc::clone(group)));
+    let serving =
+        tonic::transport::Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::spawn(serving);
+    address
+}
+
+#[derive(Debug)]
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn run(line: &str) -> Ended {
+    let output: Output = Process::new(env!("CARGO_BIN_EXE_quorate-admin"))
+        .args(line.split_whitespace())
+        .env("TZ", "America/Los_Angeles")
+        .env_remove("QUORATE_AT")
+        .output()
+        .expect("the tool can be run");
+    Ended {
+        code: output.status.code().expect("it was not killed"),
+        out: String::from_utf8(output.stdout).expect("text"),
+        err: String::from_utf8(output.stderr).expect("text"),
+    }
+}
+
+#[test]
+fn nothing_works_before_the_grid_is_made() {
+    let grid = Grid::waiting();
+    for line in ["dbStatus", "dbCreate database1", "dbLoad database1", "gridDisplay"] {
+        let ended = grid.run(line);
+        assert_eq!(ended.code, 1);
+        assert_eq!(ended.err, "Error 1: No grid exists yet\n  Make it: quorate-admin gridCreate NAME -k 3\n");
+    }
+}
+
+#[test]
+fn grid_is_made_once() {
+    let grid = Grid::waiting();
+    assert_eq!(grid.run("gridCreate grid1 -k 2").err.lines().next(), Some("Error 4: k cannot be 2: it is 1, 3 or 5"));
+    let made = grid.run("GRIDCREATE grid1 -k 3");
+    assert_eq!((made.code, made.err.as_str()), (0, ""));
+    assert_eq!(
+        made.out,
+        "\
+Grid grid1 created with k = 3 (GUID 00000000-0000-0000-0000-000000000007)
+
+Host  Instance  DS Management Status Date/Time of Event  SQL           Admin         Message
+----- --------- -- ---------- ------ ------------------- ------------- ------------- -------
+host1 instance1  1 active     up     2018-02-22 07:37:25 10.0.0.1:7500 10.0.0.1:7510
+host2 instance1  2 standby    up     2018-02-22 07:37:25 10.0.0.2:7500 10.0.0.2:7510
+host3 instance1  3 standby    up     2018-02-22 07:37:25 10.0.0.3:7500 10.0.0.3:7510
+
+Next: quorate-admin dbCreate NAME
+"
+    );
+    let again = grid.run("gridCreate grid2");
+    assert_eq!((again.code, again.err.as_str()), (1, "Error 3: Grid grid1 exists already\n"));
+    assert!(grid.run("gridDisplay").out.starts_with("Grid name:     grid1\nGrid GUID:     00000000-"));
+}
+
+#[test]
+fn open_database_shows_all_sections() {
+    let grid = Grid::open();
+    let ended = grid.run("dbStatus database1 -all");
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    let expected = "\
+Database database1: healthy
+
+Database database1 summary status as of Thu Feb 22 07:37:28 PST 2018
+
+created,loaded-complete,open
+Completely created elements: 9 (of 9)
+Completely loaded elements: 9 (of 9)
+Completely created replica sets: 3 (of 3)
+Completely loaded replica sets: 3 (of 3)
+
+Open elements: 9 (of 9)
+
+Database database1 element level status as of Thu Feb 22 07:37:28 PST 2018
+
+Host  Instance  Elem Status Date/Time of Event  Message
+----- --------- ---- ------ ------------------- -------
+host1 instance1    1 opened 2018-02-22 07:37:25
+host2 instance1    2 opened 2018-02-22 07:37:25
+host3 instance1    3 opened 2018-02-22 07:37:25
+host1 instance1    4 opened 2018-02-22 07:37:25
+host2 instance1    5 opened 2018-02-22 07:37:25
+host3 instance1    6 opened 2018-02-22 07:37:25
+host1 instance1    7 opened 2018-02-22 07:37:25
+host2 instance1    8 opened 2018-02-22 07:37:25
+host3 instance1    9 opened 2018-02-22 07:37:25
+
+Database database1 Replica Set status as of Thu Feb 22 07:37:28 PST 2018
+
+RS DS Elem Host  Instance  Status Date/Time of Event  Message
+-- -- ---- ----- --------- ------ ------------------- -------
+ 1  1    1 host1 instance1 opened 2018-02-22 07:37:25 leader
+    2    2 host2 instance1 opened 2018-02-22 07:37:25
+    3    3 host3 instance1 opened 2018-02-22 07:37:25
+ 2  1    4 host1 instance1 opened 2018-02-22 07:37:25
+    2    5 host2 instance1 opened 2018-02-22 07:37:25 leader
+    3    6 host3 instance1 opened 2018-02-22 07:37:25
+ 3  1    7 host1 instance1 opened 2018-02-22 07:37:25
+    2    8 host2 instance1 opened 2018-02-22 07:37:25
+    3    9 host3 instance1 opened 2018-02-22 07:37:25 leader
+
+Database database1 Data Space Group status as of Thu Feb 22 07:37:28 PST 2018
+
+DS RS Elem Host  Instance  Status Date/Time of Event  Message
+-- -- ---- ----- --------- ------ ------------------- -------
+ 1  1    1 host1 instance1 opened 2018-02-22 07:37:25 leader
+    2    4 host1 instance1 opened 2018-02-22 07:37:25
+    3    7 host1 instance1 opened 2018-02-22 07:37:25
+ 2  1    2 host2 instance1 opened 2018-02-22 07:37:25
+    2    5 host2 instance1 opened 2018-02-22 07:37:25 leader
+    3    8 host2 instance1 opened 2018-02-22 07:37:25
+ 3  1    3 host3 instance1 opened 2018-02-22 07:37:25
+    2    6 host3 instance1 opened 2018-02-22 07:37:25
+    3    9 host3 instance1 opened 2018-02-22 07:37:25 leader
+";
+    assert_eq!(ended.out, expected);
+}
+
+#[test]
+fn sections_can_be_asked_for_one_by_one() {
+    let grid = Grid::open();
+    let headings = |line: &str| {
+        let out = grid.run(line).out;
+        out.lines().filter(|line| line.contains("status as of")).map(str::to_owned).collect::<Vec<_>>().join("|")
+    };
+    let of = "status as of Thu Feb 22 07:37:28 PST 2018";
+    assert_eq!(headings("dbStatus"), format!("Database database1 summary {of}"));
+    assert_eq!(headings("dbstatus database1 -SUMMARY"), format!("Database database1 summary {of}"));
+    assert_eq!(headings("dbStatus database1 --element"), format!("Database database1 element level {of}"));
+    assert_eq!(headings("dbStatus database1 -replicaSet"), format!("Database database1 Replica Set {of}"));
+    assert_eq!(headings("dbStatus database1 -dataSpaceGroup"), format!("Database database1 Data Space Group {of}"));
+}
+
+#[test]
+fn creation_in_progress_is_counted() {
+    let grid = Grid::made();
+    let created = grid.run("dbCreate database1 -replica-sets 3");
+    assert_eq!((created.code, created.out.as_str()), (0, "Database database1 creation started\n"));
+    grid.group.report(1, 1, Status::Loading, "");
+    grid.group.report(2, 2, Status::Creating, "");
+    let out = grid.run("dbStatus database1").out;
+    assert!(
+        out.contains("\ncreating,loading,closed\nCompletely created elements: 1 (of 9) (1 in progress)\n"),
+        "{out}"
+    );
+    assert!(out.contains("\nCompletely loaded elements: 0 (of 9) (1 in progress)\n"), "{out}");
+}
+
+#[test]
+fn a_dead_instance_shows_as_down_before_anything_is_agreed() {
+    let grid = Grid::open();
+    lock(&grid.group.live).unreachable.insert(2, "connection refused".to_owned());
+    let out = grid.run("dbStatus database1 -element").out;
+    assert!(out.contains("\nhost2 instance1    5 down                       connection refused\n"), "{out}");
+    let out = grid.run("dbStatus database1").out;
+    assert!(
+        out.starts_with(
+            "Database database1: no leader is known of replica set 2\n  Next: start instance host2.instance1\n"
+        ),
+        "{out}"
+    );
+    assert!(out.contains("\ncreated,loaded-functional,open\n"), "{out}");
+    assert!(out.contains("\nCompletely loaded elements: 6 (of 9)\n"), "{out}");
+}
+
+#[test]
+fn without_a_majority_the_last_state_is_marked_stale() {
+    let grid = Grid::open();
+    *lock(&grid.group.trouble) = Some(PortError::NoMajority("host2 and host3 do not answer".to_owned()));
+    let ended = grid.run("dbStatus database1");
+    assert_eq!(ended.code, 3);
+    assert!(
+        ended.out.starts_with(
+            "STALE: no majority of the management instances answers. \
+             This is the last known state, of Thu Feb 22 07:37:25 PST 2018\n  host2 and host3 do not answer\n"
+        ),
+        "{ended:?}"
+    );
+    assert!(ended.out.contains("created,loaded-complete,open"), "{ended:?}");
+    let refused = grid.run("dbLoad database1");
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert!(refused.err.contains("no majority of the management instances answers"), "{refused:?}");
+}
+
+#[test]
+fn refusals_have_numbers_and_advice() {
+    let grid = Grid::made();
+    let message = |line: &str| {
+        let ended = grid.run(line);
+        assert_eq!((ended.code, ended.out.as_str()), (1, ""), "{line}: {ended:?}");
+        ended.err
+    };
+    for line in ["dbStatus database1", "dbLoad database1", "dbOpen database1", "dbVerify database1"] {
+        assert_eq!(
+            message(line),
+            "Error 2: Database database1 does not exist\n  Create it: quorate-admin dbCreate database1\n"
+        );
+    }
+    assert_eq!(
+        message("dbCreate database1 -replica-sets 0"),
+        "Error 7: Database database1 cannot be placed: the number of replica sets is from 1 to 1024, not 0\n"
+    );
+    assert_eq!(grid.run("dbCreate database1").code, 0);
+    assert!(message("dbCreate database1").starts_with("Error 6: Database database1 exists already\n"));
+    grid.group.all_report(Status::Loaded);
+    let again = grid.run("dbLoad database1");
+    assert_eq!((again.code, again.out.as_str()), (0, "Database database1 is already loaded, or being loaded\n"));
+    assert_eq!(grid.run("dbOpen database1").out, "Database database1 open started\n");
+    assert_eq!(message("dbOpen database1"), "Error 12: Database database1 is already open\n");
+    assert!(message("dbCreate database1 -instance host9").starts_with("Error 8: Instance host9 does not exist\n"));
+    assert!(message("dbCreate database1 -instance host1").starts_with("Error 10: "));
+}
+
+#[test]
+fn failed_creation_is_repeated_on_one_instance() {
+    let grid = Grid::made();
+    assert_eq!(grid.run("dbCreate database1").code, 0);
+    grid.group.report(3, 3, Status::CreateFailed, "create directory: permission denied");
+    let out = grid.run("dbStatus database1 -element").out;
+    assert!(
+        out.contains("host3 instance1    3 create failed 2018-02-22 07:37:25 create directory: permission denied\n"),
+        "{out}"
+    );
+    let repeated = grid.run("dbCreate database1 -instance host3");
+    assert_eq!((repeated.code, repeated.out.as_str()), (0, "Database database1 creation started\n"));
+    assert_eq!(lock(&grid.group.model).elements[&3].attempt, 2);
+}
+
+#[test]
+fn waiting_ends_with_what_was_wanted() {
+    let grid = Grid::made();
+    // The first question is for earlier failures, when there is no element yet.
+    *lock(&grid.group.script) = vec![Status::Loaded, Status::Loading, Status::Loading];
+    let ended = grid.run("dbCreate database1 -wait 20");
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(ended.out, "Database database1 creation started\nDatabase database1 is loaded\n");
+    assert_eq!(ended.err, "  0 of 3 elements loaded (3 loading)\n");
+}
+
+#[test]
+fn waiting_ends_with_a_failure() {
+    let grid = Grid::made();
+    assert_eq!(grid.run("dbCreate database1").code, 0);
+    grid.group.all_report(Status::Loaded);
+    *lock(&grid.group.script) = vec![Status::OpenFailed, Status::Opening, Status::Loaded];
+    let ended = grid.run("dbOpen database1 -wait");
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.err.contains("Error : Element 1 on host1.instance1 is open failed"), "{ended:?}");
+    // What had failed before does not end the next attempt.
+    *lock(&grid.group.script) = vec![Status::Opened, Status::OpenFailed, Status::OpenFailed];
+    assert_eq!(grid.run("dbOpen database1 -wait").code, 0);
+}
+
+#[test]
+fn waiting_ends_with_its_time() {
+    let grid = Grid::made();
+    let ended = grid.run("dbCreate database1 -wait 1");
+    assert_eq!(ended.code, 4, "{ended:?}");
+    assert!(ended.err.contains("Error : Timed out after 1 s: 0 of 3 elements loaded (3 uncreated)\n"), "{ended:?}");
+}
+
+#[test]
+fn replicas_are_compared() {
+    let grid = Grid::open();
+    let same = grid.run("dbVerify database1");
+    assert_eq!((same.code, same.err.as_str()), (0, ""));
+    let table = "\
+Database database1 verification as of Thu Feb 22 07:37:28 PST 2018
+
+RS Index Elem Host  Instance  Hash             Message
+-- ----- ---- ----- --------- ---------------- -------
+ 1    41    1 host1 instance1 0000000000000001
+";
+    assert!(same.out.starts_with(table), "{}", same.out);
+    assert!(same.out.ends_with("\nAll replicas of 3 replica sets are identical\n"), "{}", same.out);
+
+    lock(&grid.group.hashes).insert(5, Ok("00000000deadbeef".to_owned()));
+    lock(&grid.group.hashes).insert(9, Err("its instance is down".to_owned()));
+    let differs = grid.run("dbVerify database1");
+    assert_eq!(differs.code, 1);
+    assert_eq!(
+        differs.err,
+        "Error : replicas differ in replica set 2; not every replica could be compared in replica set 3\n"
+    );
+    let json: serde_json::Value = serde_json::from_str(&grid.run("dbVerify database1 --json").out).expect("JSON");
+    assert_eq!(json["identical"], false);
+    assert_eq!(json["replica_sets"][0]["identical"], true);
+}
+
+#[test]
+fn json_has_everything() {
+    let grid = Grid::open();
+    let json: serde_json::Value = serde_json::from_str(&grid.run("--json dbStatus database1").out).expect("JSON");
+    let status = &json["databases"][0];
+    assert_eq!((status["load"].as_str(), status["settled"].as_bool()), (Some("loaded-complete"), Some(true)));
+    assert_eq!(status["elements"].as_array().map(Vec::len), Some(9));
+    assert_eq!(status["replica_sets"][1]["leader"], 5);
+    assert_eq!(json["stale"], serde_json::Value::Null);
+}
+
+#[test]
+fn other_addresses_are_tried() {
+    let grid = Grid::open();
+    let closed = grid.runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        listener.local_addr().expect("bound")
+    });
+    assert_eq!(run(&format!("--at {closed},{} dbStatus", grid.at)).code, 0);
+    let nobody = run(&format!("dbStatus --at {closed}"));
+    assert_eq!(nobody.code, 3);
+    assert!(nobody.err.starts_with(&format!("Error : No instance of the grid decides\n  {closed}: ")), "{nobody:?}");
+    assert!(nobody.err.contains("refused"), "{nobody:?}");
+}
+
+#[test]
+fn requests_reach_the_active_instance() {
+    let grid = Grid::open();
+    let standby = Arc::new(Group::default());
+    *lock(&standby.trouble) = Some(PortError::NotActive { active: Some(grid.at.clone()) });
+    let at = grid.runtime.block_on(serve(&standby));
+    let ended = run(&format!("--at {at} dbStatus database1"));
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.out.contains("created,loaded-complete,open"), "{ended:?}");
+    let refused = run(&format!("--at {at} dbOpen database1"));
+    assert_eq!((refused.code, refused.err.as_str()), (1, "Error 12: Database database1 is already open\n"));
+}
+
+#[test]
+fn wrong_usage_says_what_is_right() {
+    let ended = run("dbStatsu");
+    assert_eq!(ended.code, 2);
+    assert!(ended.err.contains("dbStatus"), "{ended:?}");
+    assert_eq!(run("dbLoad").code, 2);
+    assert_eq!(run("dbLoad demo -wait -nowait").code, 2);
+    let help = run("--help");
+    assert_eq!(help.code, 0);
+    for word in ["gridCreate", "dbCreate", "dbLoad", "dbOpen", "dbStatus", "dbVerify", "127.0.0.1:7510", "Exit codes"] {
+        assert!(help.out.contains(word), "--help speaks of {word}");
+    }
+}
