@@ -180,10 +180,17 @@ impl Conversation {
     }
 
     /// Sends rows, `limit` at most.
-    pub(crate) async fn send_rows(&mut self, rows: &mut RowStream, formats: &Formats, limit: Option<usize>) -> Result<Progress, Trouble> {
+    pub(crate) async fn send_rows(
+        &mut self,
+        rows: &mut RowStream,
+        formats: &Formats,
+        limit: Option<usize>,
+    ) -> Result<Progress, Trouble> {
         let mut left = limit.unwrap_or(usize::MAX);
         while left > 0 {
-            let Some(batch) = self.io.drive(rows.next(&mut self.session, left)).await? else { return Ok(Progress::Complete) };
+            let Some(batch) = self.io.drive(rows.next(&mut self.session, left)).await? else {
+                return Ok(Progress::Complete);
+            };
             debug_assert!(batch.len() <= left, "the stream gives no more than it was asked for");
             for row in &batch {
                 values::put_row(row, rows.columns(), formats, self.session.format_settings(), &mut self.io.output)?;

@@ -120,14 +120,20 @@ impl Conversation {
             .into());
         }
         if !bind.parameter_formats.suit(types.len()) {
-            return Err(violation(format!("bind message has parameter formats that do not suit {} parameters", types.len())).into());
+            return Err(violation(format!(
+                "bind message has parameter formats that do not suit {} parameters",
+                types.len()
+            ))
+            .into());
         }
         let mut parameters = Vec::with_capacity(types.len());
         for (at, ty) in types.iter().enumerate() {
             let value = match bind.parameter()? {
                 None => Value::Null,
-                Some(bytes) => values::decode(bytes, ty, bind.parameter_formats.is_binary(at), self.session.format_settings())
-                    .map_err(|error| in_parameter(error, at))?,
+                Some(bytes) => {
+                    values::decode(bytes, ty, bind.parameter_formats.is_binary(at), self.session.format_settings())
+                        .map_err(|error| in_parameter(error, at))?
+                }
             };
             parameters.push(value);
         }
@@ -139,7 +145,9 @@ impl Conversation {
         }
         if !portal.is_empty() {
             if self.portals.named.contains_key(portal) {
-                return Err(Error::new(SqlState::DUPLICATE_CURSOR, format!("portal \"{portal}\" already exists")).into());
+                return Err(
+                    Error::new(SqlState::DUPLICATE_CURSOR, format!("portal \"{portal}\" already exists")).into()
+                );
             }
             if self.portals.named.len() >= NAMED_PORTALS_MAX {
                 return Err(Error::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many open portals")
@@ -184,7 +192,13 @@ impl Conversation {
         Ok(())
     }
 
-    async fn run_portal(&mut self, name: &str, portal: &Portal, state: PortalState, limit: Option<usize>) -> Result<PortalState, Trouble> {
+    async fn run_portal(
+        &mut self,
+        name: &str,
+        portal: &Portal,
+        state: PortalState,
+        limit: Option<usize>,
+    ) -> Result<PortalState, Trouble> {
         let mut rows = match state {
             PortalState::Bound(parameters) => {
                 let then_sync = limit.is_none() && self.io.sync_follows();
@@ -214,7 +228,8 @@ impl Conversation {
                 return Ok(PortalState::Exhausted);
             }
             PortalState::Spent => {
-                let error = Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, format!("portal \"{name}\" cannot be run"));
+                let error =
+                    Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, format!("portal \"{name}\" cannot be run"));
                 return Err(error.into());
             }
         };

@@ -63,7 +63,14 @@ pub struct Io {
 impl Io {
     /// Wraps a socket; `input` is what was already read from it.
     pub fn new(stream: Arc<TcpStream>, member: Arc<Member>, input: BytesMut, message_bytes_max: usize) -> Io {
-        Io { stream, member, input, output: BytesMut::with_capacity(READ_BYTES), flush_wanted: false, message_bytes_max }
+        Io {
+            stream,
+            member,
+            input,
+            output: BytesMut::with_capacity(READ_BYTES),
+            flush_wanted: false,
+            message_bytes_max,
+        }
     }
 
     /// The next message that is already here.
@@ -74,6 +81,7 @@ impl Io {
     /// The next message. Before it waits for the client, everything it waits for is written.
     pub async fn next(&mut self) -> Result<Frame, Close> {
         loop {
+            self.member.check()?;
             if let Some(frame) = self.next_buffered()? {
                 return Ok(frame);
             }

@@ -49,6 +49,8 @@ pub use timer::TokioTimer;
 
 /// How often abandoned statements are looked for.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// How long [`Gateway::disconnect_all`] waits for sessions before it cancels their statements again.
+const CANCEL_AGAIN: Duration = Duration::from_millis(200);
 /// How long the last message to a client may take.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections beyond `max_connections` that may be in their opening (cancel requests among them).
@@ -153,19 +155,29 @@ impl Gateway {
 
     /// How many sessions there are.
     pub fn connection_count(&self) -> usize {
-        self.registry.len()
+        self.registry.count()
     }
 
     /// Ends all sessions of a database with 57P01 and waits until they are gone; returns how many there were. New ones are not hindered: close the
     /// database first, so that [`Databases::open`] refuses them.
     pub async fn disconnect_all(&self, database: &str) -> usize {
-        let count = self.registry.end(Ending::Disconnected, |info| info.database == database);
-        self.registry.wait_until_gone(|info| info.database == database).await;
+        let chosen = |info: &ConnectionInfo| info.database == database;
+        let count = self.registry.end(Ending::Disconnected, chosen);
+        // A statement that was just beginning may have missed the first request to cancel it.
+        while tokio::time::timeout(CANCEL_AGAIN, self.registry.wait_until_gone(chosen)).await.is_err() {
+            self.registry.end(Ending::Disconnected, chosen);
+        }
         count
     }
 
     /// One connection, from its first byte to its last.
-    async fn connection(self: Arc<Self>, mut stream: TcpStream, client: SocketAddr, crowded: bool, shutdown: CancellationToken) {
+    async fn connection(
+        self: Arc<Self>,
+        mut stream: TcpStream,
+        client: SocketAddr,
+        crowded: bool,
+        shutdown: CancellationToken,
+    ) {
         if let Err(error) = prepare_socket(&stream) {
             tracing::debug!(%error, %client, "prepare socket");
         }
@@ -242,7 +254,10 @@ impl Gateway {
 /// Answers are single writes already, so waiting for more to send only costs time; and a client whose host died is noticed within two minutes.
 fn prepare_socket(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10)).with_retries(6);
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(6);
     socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 

@@ -34,13 +34,19 @@ pub fn next_frame(input: &mut BytesMut, bytes_max: usize) -> Result<Option<Frame
     };
     let Some(length) = input.get(1..5) else { return Ok(None) };
     let length = i32::from_be_bytes(length.try_into().expect("four bytes"));
-    let length = usize::try_from(length).ok().filter(|&length| length >= 4).ok_or_else(|| violation("invalid message length"))?;
+    let length = usize::try_from(length)
+        .ok()
+        .filter(|&length| length >= 4)
+        .ok_or_else(|| violation("invalid message length"))?;
     if length > limit {
         if limit == SMALL_MESSAGE_BYTES_MAX {
             return Err(violation("invalid message length"));
         }
-        return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, format!("message of {length} bytes exceeds the limit of {limit}"))
-            .with_hint("Send the data in several statements, or use COPY."));
+        return Err(Error::new(
+            SqlState::PROGRAM_LIMIT_EXCEEDED,
+            format!("message of {length} bytes exceeds the limit of {limit}"),
+        )
+        .with_hint("Send the data in several statements, or use COPY."));
     }
     if input.len() < length + 1 {
         // Room for the rest at once, instead of doubling towards it.
@@ -77,7 +83,8 @@ impl<'a> Fields<'a> {
 
     /// `count` bytes.
     pub fn bytes(&mut self, count: usize) -> Result<&'a [u8], Error> {
-        let (taken, rest) = self.rest.split_at_checked(count).ok_or_else(|| violation("insufficient data left in message"))?;
+        let (taken, rest) =
+            self.rest.split_at_checked(count).ok_or_else(|| violation("insufficient data left in message"))?;
         self.rest = rest;
         Ok(taken)
     }
@@ -140,8 +147,11 @@ impl<'a> Parse<'a> {
         let mut fields = Fields::new(body);
         let (name, sql) = (fields.text()?, fields.text()?);
         let count = fields.u16()?;
-        let type_oids =
-            fields.bytes(usize::from(count) * 4)?.chunks_exact(4).map(|oid| u32::from_be_bytes(oid.try_into().expect("four bytes"))).collect();
+        let type_oids = fields
+            .bytes(usize::from(count) * 4)?
+            .chunks_exact(4)
+            .map(|oid| u32::from_be_bytes(oid.try_into().expect("four bytes")))
+            .collect();
         fields.end()?;
         Ok(Parse { name, sql, type_oids })
     }
@@ -328,13 +338,12 @@ mod tests {
     #[test]
     fn bind_gives_parameters_and_formats() {
         let body = b"p\0s\0\0\x02\0\0\0\x01\0\x02\0\0\0\x01x\xff\xff\xff\xff\0\x01\0\x01";
-        let read = |body: &[u8]| -> Result<(Vec<Option<Vec<u8>>>, Formats), Error> {
+        let read = |body: &[u8]| {
             let mut bind = Bind::decode(body)?;
-            let mut parameters = Vec::new();
-            for _ in 0..bind.parameter_count {
-                parameters.push(bind.parameter()?.map(<[u8]>::to_vec));
-            }
-            Ok((parameters, bind.result_formats()?))
+            let count = bind.parameter_count;
+            let parameters =
+                (0..count).map(|_| Ok(bind.parameter()?.map(<[u8]>::to_vec))).collect::<Result<Vec<_>, Error>>()?;
+            Ok::<_, Error>((parameters, bind.result_formats()?))
         };
         let bind = Bind::decode(body).expect("valid");
         assert_eq!((bind.portal, bind.statement), ("p", "s"));

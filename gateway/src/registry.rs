@@ -33,7 +33,9 @@ impl Ending {
     pub fn error(self) -> Error {
         let error = Error::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command");
         match self {
-            Ending::Shutdown => error.with_detail("The instance is shutting down.").with_hint("Connect to another instance."),
+            Ending::Shutdown => {
+                error.with_detail("The instance is shutting down.").with_hint("Connect to another instance.")
+            }
             Ending::Disconnected => error.with_detail("The database's sessions were disconnected."),
         }
     }
@@ -72,7 +74,12 @@ pub struct Member {
 impl Member {
     fn new() -> Member {
         // A session starts working: with its startup message.
-        Member { ending: AtomicU8::new(0), waker: AtomicWaker::new(), turn: AtomicU64::new(1), cancel: Mutex::new(None) }
+        Member {
+            ending: AtomicU8::new(0),
+            waker: AtomicWaker::new(),
+            turn: AtomicU64::new(1),
+            cancel: Mutex::new(None),
+        }
     }
 
     fn ending(&self) -> Option<Ending> {
@@ -169,6 +176,13 @@ pub struct Ticket {
     pub member: Arc<Member>,
 }
 
+impl std::fmt::Debug for Ticket {
+    /// Without the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ticket").field("process_id", &self.process_id).finish_non_exhaustive()
+    }
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.registry.table.lock().entries.remove(&self.process_id);
@@ -190,7 +204,12 @@ pub struct Applicant {
 
 impl Registry {
     /// Takes a session in, or refuses with 53300 or 57P03.
-    pub fn enter(self: &Arc<Self>, applicant: Applicant, stream: &Arc<TcpStream>, connections_max: usize) -> Result<Ticket, Error> {
+    pub fn enter(
+        self: &Arc<Self>,
+        applicant: Applicant,
+        stream: &Arc<TcpStream>,
+        connections_max: usize,
+    ) -> Result<Ticket, Error> {
         let mut table = self.table.lock();
         if table.closed {
             return Err(Error::new(SqlState::CANNOT_CONNECT_NOW, "the instance is shutting down"));
@@ -223,7 +242,13 @@ impl Registry {
 
     /// Cancels the statement of the session with this number, if the secret is right. Says nothing either way, as the protocol wants.
     pub fn cancel(&self, process_id: i32, secret: i32) {
-        let member = self.table.lock().entries.get(&process_id).filter(|entry| entry.secret == secret).map(|entry| entry.member.clone());
+        let member = self
+            .table
+            .lock()
+            .entries
+            .get(&process_id)
+            .filter(|entry| entry.secret == secret)
+            .map(|entry| entry.member.clone());
         match member {
             Some(member) => member.cancel(),
             None => tracing::debug!(process_id, "cancel request for an unknown session or with a wrong key"),
@@ -233,21 +258,30 @@ impl Registry {
     /// All sessions.
     pub fn connections(&self) -> Vec<ConnectionInfo> {
         let table = self.table.lock();
-        let mut list: Vec<_> =
-            table.entries.values().map(|entry| ConnectionInfo { busy: entry.member.is_busy(), ..entry.info.clone() }).collect();
+        let mut list: Vec<_> = table
+            .entries
+            .values()
+            .map(|entry| ConnectionInfo { busy: entry.member.is_busy(), ..entry.info.clone() })
+            .collect();
         list.sort_by_key(|info| info.process_id);
         list
     }
 
     /// Number of sessions.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.table.lock().entries.len()
     }
 
     /// Ends the sessions that `choose` picks; returns how many.
     pub fn end(&self, ending: Ending, choose: impl Fn(&ConnectionInfo) -> bool) -> usize {
-        let members: Vec<_> =
-            self.table.lock().entries.values().filter(|entry| choose(&entry.info)).map(|entry| entry.member.clone()).collect();
+        let members: Vec<_> = self
+            .table
+            .lock()
+            .entries
+            .values()
+            .filter(|entry| choose(&entry.info))
+            .map(|entry| entry.member.clone())
+            .collect();
         members.iter().for_each(|member| member.end(ending));
         members.len()
     }
@@ -315,8 +349,8 @@ mod tests {
     async fn the_limit_holds_and_a_dropped_ticket_makes_room() {
         let registry = Arc::new(Registry::default());
         let (stream, _client) = stream().await;
-        let first = registry.enter(applicant("a"), &stream, 1).ok().expect("room for one");
-        let refused = registry.enter(applicant("a"), &stream, 1).err().expect("no room");
+        let first = registry.enter(applicant("a"), &stream, 1).expect("room for one");
+        let refused = registry.enter(applicant("a"), &stream, 1).expect_err("no room");
         assert_eq!(refused.code, SqlState::TOO_MANY_CONNECTIONS);
         drop(first);
         assert!(registry.enter(applicant("a"), &stream, 1).is_ok());
@@ -326,8 +360,8 @@ mod tests {
     async fn ending_a_databases_sessions_leaves_the_others() {
         let registry = Arc::new(Registry::default());
         let (stream, _client) = stream().await;
-        let one = registry.enter(applicant("a"), &stream, 9).ok().expect("room");
-        let other = registry.enter(applicant("b"), &stream, 9).ok().expect("room");
+        let one = registry.enter(applicant("a"), &stream, 9).expect("room");
+        let other = registry.enter(applicant("b"), &stream, 9).expect("room");
         assert_eq!(registry.end(Ending::Disconnected, |info| info.database == "a"), 1);
         assert_eq!(one.member.check(), Err(Ending::Disconnected));
         assert_eq!(other.member.check(), Ok(()));

@@ -198,7 +198,10 @@ pub fn notice(notice: &Notice, out: &mut BytesMut) {
 
 /// Zero bytes, which a message may quote from the client's data, would break the protocol's strings.
 fn clean(fields: Vec<(u8, String)>) -> Vec<(u8, String)> {
-    fields.into_iter().map(|(letter, value)| (letter, if value.contains('\0') { value.replace('\0', "\u{fffd}") } else { value })).collect()
+    fields
+        .into_iter()
+        .map(|(letter, value)| (letter, if value.contains('\0') { value.replace('\0', "\u{fffd}") } else { value }))
+        .collect()
 }
 
 fn copy_columns(columns: usize) -> Vec<i16> {

@@ -129,26 +129,26 @@ async fn packet(stream: &mut TcpStream, input: &mut BytesMut) -> Result<Option<B
 fn parameters(mut packet: BytesMut, code: u32) -> Result<Parameters, Error> {
     let (major, minor) = (code >> 16, code & 0xffff);
     if major != 3 {
-        return Err(Error::unsupported(format!("frontend protocol {major}.{minor}"), "This server speaks protocol 3.0."));
+        return Err(Error::unsupported(
+            format!("frontend protocol {major}.{minor}"),
+            "This server speaks protocol 3.0.",
+        ));
     }
     if packet.last() != Some(&0) || std::str::from_utf8(&packet[8..]).is_err() {
         return Err(violation("invalid startup packet layout: expected terminator as last byte"));
     }
     let context = DecodeContext::new(ProtocolVersion::PROTOCOL3_0);
-    let startup = Startup::decode(&mut packet, &context)
-        .ok()
-        .flatten()
-        .ok_or_else(|| violation("invalid startup packet"))?;
+    let startup =
+        Startup::decode(&mut packet, &context).ok().flatten().ok_or_else(|| violation("invalid startup packet"))?;
     if !packet.is_empty() {
         return Err(violation("invalid startup packet layout: data after the terminator"));
     }
     let mut named: BTreeMap<String, String> = startup.parameters;
     let options: Vec<String> = named.keys().filter(|name| name.starts_with("_pq_.")).cloned().collect();
     options.iter().for_each(|name| drop(named.remove(name)));
-    let user = named
-        .remove("user")
-        .filter(|user| !user.is_empty())
-        .ok_or_else(|| Error::new(SqlState::INVALID_AUTHORIZATION_SPECIFICATION, "no PostgreSQL user name specified in startup packet"))?;
+    let user = named.remove("user").filter(|user| !user.is_empty()).ok_or_else(|| {
+        Error::new(SqlState::INVALID_AUTHORIZATION_SPECIFICATION, "no PostgreSQL user name specified in startup packet")
+    })?;
     let database = named.remove("database").filter(|database| !database.is_empty()).unwrap_or_else(|| user.clone());
     if named.remove("replication").is_some_and(|value| !matches!(value.as_str(), "false" | "off" | "no" | "0")) {
         return Err(Error::unsupported("the replication protocol", ""));

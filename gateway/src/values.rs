@@ -13,7 +13,13 @@ use crate::message::{self, Formats};
 use crate::reply;
 
 /// DataRow. On an error nothing of it stays in `out`.
-pub fn put_row(row: &Row, columns: &[Column], formats: &Formats, settings: &FormatSettings, out: &mut BytesMut) -> Result<(), Error> {
+pub fn put_row(
+    row: &Row,
+    columns: &[Column],
+    formats: &Formats,
+    settings: &FormatSettings,
+    out: &mut BytesMut,
+) -> Result<(), Error> {
     debug_assert_eq!(row.len(), columns.len(), "a row has a value for each column");
     let whole = out.len();
     let start = reply::begin(b'D', out);
@@ -25,12 +31,9 @@ pub fn put_row(row: &Row, columns: &[Column], formats: &Formats, settings: &Form
         }
         out.put_i32(0);
         let from = out.len();
-        let encoded = if formats.is_binary(at) {
-            format::encode_binary(value, &column.ty, out)
-        } else {
-            format::encode_text(value, &column.ty, settings, out)
-        };
-        if let Err(error) = encoded {
+        if !formats.is_binary(at) {
+            format::encode_text(value, &column.ty, settings, out);
+        } else if let Err(error) = format::encode_binary(value, &column.ty, out) {
             out.truncate(whole);
             return Err(error);
         }

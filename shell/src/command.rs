@@ -160,32 +160,29 @@ fn literal(text: &str) -> String {
 }
 
 /// The query of `\dt`.
-pub const TABLES: &str = "SELECT schemaname AS \"Schema\", tablename AS \"Name\", tableowner AS \"Owner\" FROM pg_catalog.pg_tables \
-     WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY schemaname, tablename";
+pub const TABLES: &str = "SELECT schemaname AS \"Schema\", tablename AS \"Name\", primary_key AS \"Primary key\", distribution AS \"Distribution\" \
+     FROM pg_catalog.quorate_tables ORDER BY schemaname, tablename";
 
 /// The query of `\l`.
 pub const DATABASES: &str = "SELECT datname AS \"Name\" FROM pg_catalog.pg_database ORDER BY datname";
 
-/// The query for the columns of a table, which `\d` lays out itself: name, type, length, precision, scale, nullable, default.
-pub fn columns_query(schema: Option<&str>, table: &str) -> String {
-    let schema = match schema {
-        Some(schema) => format!("table_schema = {}", literal(schema)),
-        None => "table_schema NOT IN ('pg_catalog', 'information_schema')".to_string(),
-    };
+/// The query for a table of `\d`: schema, primary key, distribution.
+pub fn table_query(schema: Option<&str>, table: &str) -> String {
+    let schema = schema.map(|schema| format!(" AND schemaname = {}", literal(schema))).unwrap_or_default();
     format!(
-        "SELECT column_name, data_type, character_maximum_length, numeric_precision, numeric_scale, is_nullable, column_default, table_schema \
-         FROM information_schema.columns WHERE table_name = {} AND {schema} ORDER BY table_schema, ordinal_position",
+        "SELECT schemaname, primary_key, distribution FROM pg_catalog.quorate_tables WHERE tablename = {}{schema} ORDER BY schemaname",
         literal(table)
     )
 }
 
-/// The type as `\d` shows it, from its parts in information_schema.
-pub fn type_text(data_type: &str, length: Option<&str>, precision: Option<&str>, scale: Option<&str>) -> String {
-    match (data_type, length, precision) {
-        ("character varying" | "character", Some(length), _) => format!("{data_type}({length})"),
-        ("numeric", _, Some(precision)) => format!("numeric({precision},{})", scale.unwrap_or("0")),
-        _ => data_type.to_string(),
-    }
+/// The query for the columns of a table of `\d`: name, type, nullable, default.
+pub fn columns_query(schema: &str, table: &str) -> String {
+    format!(
+        "SELECT column_name, formatted_type, is_nullable, column_default FROM information_schema.columns \
+         WHERE table_name = {} AND table_schema = {} ORDER BY ordinal_position",
+        literal(table),
+        literal(schema)
+    )
 }
 
 #[cfg(test)]
@@ -199,7 +196,10 @@ mod tests {
         assert_eq!(Command::parse("pset null '∅'"), Ok(Command::Null("∅".into())));
         assert_eq!(Command::parse("d"), Ok(Command::Tables));
         assert_eq!(Command::parse("d Accounts;"), Ok(Command::Table(None, "accounts".into())));
-        assert_eq!(Command::parse("d public.\"Odd.\"\"Name\""), Ok(Command::Table(Some("public".into()), "Odd.\"Name".into())));
+        assert_eq!(
+            Command::parse("d public.\"Odd.\"\"Name\""),
+            Ok(Command::Table(Some("public".into()), "Odd.\"Name".into()))
+        );
         assert!(Command::parse("x maybe").is_err());
         assert!(Command::parse("d a.b.c").is_err());
         assert!(Command::parse("nonsense").is_err());
@@ -207,6 +207,6 @@ mod tests {
 
     #[test]
     fn names_cannot_break_out_of_the_query() {
-        assert!(columns_query(None, "x' OR 'a'='a").contains("'x'' OR ''a''=''a'"));
+        assert!(table_query(None, "x' OR 'a'='a").contains("'x'' OR ''a''=''a'"));
     }
 }

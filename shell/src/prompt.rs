@@ -141,7 +141,11 @@ impl Shell {
         self.interactive = true;
         self.interrupts = signal(SignalKind::interrupt()).ok();
         if !self.quiet {
-            let text = format!("quorate sql {}, {}\nType \\? for help, \\q to leave.\n", env!("CARGO_PKG_VERSION"), self.whereabouts());
+            let text = format!(
+                "quorate sql {}, {}\nType \\? for help, \\q to leave.\n",
+                env!("CARGO_PKG_VERSION"),
+                self.whereabouts()
+            );
             self.print(&text);
         }
         self.lines(&mut source, 0).await
@@ -174,7 +178,8 @@ impl Shell {
                     return Ok(());
                 }
             };
-            for piece in splitter.push(&text) {
+            // A pasted text comes as one line with line feeds inside.
+            for piece in text.split('\n').flat_map(|line| splitter.push(line)).collect::<Vec<_>>() {
                 match piece {
                     Piece::Statement(statement) => {
                         source.remember(&statement);
@@ -217,7 +222,13 @@ impl Shell {
         let _ = self.results.write_all(text.as_bytes()).and_then(|()| self.results.flush());
     }
 
-    async fn command(&mut self, text: &str, splitter: &mut Splitter, source: &mut Source, depth: usize) -> Result<(), Stop> {
+    async fn command(
+        &mut self,
+        text: &str,
+        splitter: &mut Splitter,
+        source: &mut Source,
+        depth: usize,
+    ) -> Result<(), Stop> {
         let command = match Command::parse(text) {
             Ok(command) => command,
             Err(message) => {
@@ -246,7 +257,8 @@ impl Shell {
             }
             Command::Aligned => {
                 self.layout.unaligned = !self.layout.unaligned;
-                let text = format!("Output format is {}.\n", if self.layout.unaligned { "unaligned" } else { "aligned" });
+                let text =
+                    format!("Output format is {}.\n", if self.layout.unaligned { "unaligned" } else { "aligned" });
                 self.inform(&text);
             }
             Command::Null(text) => {
@@ -450,38 +462,41 @@ impl Shell {
         if self.connection.is_none() {
             self.reconnect().await?;
         }
-        let query = command::columns_query(schema, table);
-        let rows = match self.collect(&query).await {
+        let tables = match self.collect(&command::table_query(schema, table)).await {
             Ok(Some(rows)) => rows,
             Ok(None) => return self.after_error(),
             Err(failure) => return self.lost(failure).await,
         };
-        let Some(found) = rows.first().and_then(|row| row.get(7)).cloned().flatten() else {
+        let value = |row: &Row, at: usize| row.get(at).cloned().flatten();
+        let Some((found, key, distribution)) =
+            tables.first().and_then(|row| Some((value(row, 0)?, value(row, 1), value(row, 2))))
+        else {
             say(&mut self.messages, &format!("Did not find any table named \"{table}\"."));
             return self.after_error();
         };
-        let value = |row: &Row, at: usize| row.get(at).cloned().flatten();
+        let rows = match self.collect(&command::columns_query(&found, table)).await {
+            Ok(Some(rows)) => rows,
+            Ok(None) => return self.after_error(),
+            Err(failure) => return self.lost(failure).await,
+        };
         let lines: Vec<Row> = rows
             .iter()
-            .filter(|row| value(row, 7).as_ref() == Some(&found))
             .map(|row| {
-                let kind = command::type_text(
-                    &value(row, 1).unwrap_or_default(),
-                    value(row, 2).as_deref(),
-                    value(row, 3).as_deref(),
-                    value(row, 4).as_deref(),
-                );
-                let nullable = if value(row, 5).as_deref() == Some("NO") { "not null" } else { "" };
-                vec![value(row, 0), Some(kind), Some(nullable.to_string()), Some(value(row, 6).unwrap_or_default())]
+                let nullable = if value(row, 2).as_deref() == Some("NO") { "not null" } else { "" };
+                vec![value(row, 0), value(row, 1), Some(nullable.to_string()), Some(value(row, 3).unwrap_or_default())]
             })
             .collect();
-        let columns: Vec<Column> =
-            ["Column", "Type", "Nullable", "Default"].map(|name| Column { name: name.to_string(), type_oid: 25 }).into();
-        let layout = Layout { tuples_only: false, unaligned: false, ..self.layout.clone() };
+        let columns: Vec<Column> = ["Column", "Type", "Nullable", "Default"]
+            .map(|name| Column { name: name.to_string(), type_oid: 25 })
+            .into();
+        let layout = Layout { null: self.layout.null.clone(), ..Layout::default() };
         let text = table::render(&columns, &lines, &layout);
-        // The count of columns is no count of rows.
-        let text = text.rsplit_once('(').map_or(text.as_str(), |(lines, _)| lines).to_string();
-        self.print(&format!("Table \"{found}.{table}\"\n{text}\n"));
+        // The count at its end would be one of columns, not of rows.
+        let text = text.rsplit_once('(').map_or(text.as_str(), |(lines, _)| lines);
+        let key = key.map(|key| format!("Primary key: ({key})\n")).unwrap_or_default();
+        let distribution =
+            distribution.map(|distribution| format!("Distribution: {distribution}\n")).unwrap_or_default();
+        self.print(&format!("Table \"{found}.{table}\"\n{text}{key}{distribution}\n"));
         Ok(())
     }
 

@@ -23,7 +23,7 @@ pub enum Line {
 /// A source of lines.
 pub enum Source {
     /// The terminal, with editing and history.
-    Terminal(Terminal),
+    Terminal(Box<Terminal>),
     /// Anything else.
     Reader(Box<dyn AsyncBufRead + Send + Unpin>),
 }
@@ -45,7 +45,7 @@ impl Source {
             // It does not exist the first time.
             let _ = editor.load_history(path);
         }
-        Ok(Source::Terminal(Terminal { editor: Some(editor), history }))
+        Ok(Source::Terminal(Box::new(Terminal { editor: Some(editor), history })))
     }
 
     /// Standard input as a script.
@@ -107,7 +107,8 @@ impl Source {
 
     /// Remembers a statement or command. Losing the history is not worth a message.
     pub fn remember(&mut self, entry: &str) {
-        if let Source::Terminal(Terminal { editor: Some(editor), history }) = self
+        if let Source::Terminal(terminal) = self
+            && let Terminal { editor: Some(editor), history } = terminal.as_mut()
             && let Ok(true) = editor.add_history_entry(entry)
             && let Some(path) = history
         {

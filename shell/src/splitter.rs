@@ -95,8 +95,12 @@ impl Splitter {
                     '\\' => {
                         let rest: String = characters[at + 1..].iter().collect();
                         pieces.push(Piece::Command(rest.trim().to_string()));
-                        at = characters.len();
-                        continue;
+                        self.text.truncate(self.text.trim_end_matches(' ').len());
+                        // A line with nothing but a command is no line of the statement.
+                        if self.text.ends_with('\n') {
+                            self.text.pop();
+                        }
+                        break;
                     }
                     c if !c.is_whitespace() => self.begun = true,
                     _ => {}

@@ -134,7 +134,8 @@ fn render_expanded(columns: &[Column], rows: &[Row], layout: &Layout, text: &mut
         return;
     }
     let names = columns.iter().map(|column| column.name.width()).max().unwrap_or(0);
-    let values = rows.iter().flatten().flat_map(|value| lines_of(value, layout)).map(|line| line.width()).max().unwrap_or(0);
+    let values =
+        rows.iter().flatten().flat_map(|value| lines_of(value, layout)).map(|line| line.width()).max().unwrap_or(0);
     for (number, row) in rows.iter().enumerate() {
         if !layout.tuples_only {
             let title = format!("-[ RECORD {} ]", number + 1);
@@ -194,7 +195,8 @@ mod tests {
 
     #[test]
     fn a_value_of_several_lines_is_marked() {
-        let text = render(&columns(&[("a", 25), ("b", 23)]), &rows(&[&[Some("one\ntwo2"), Some("7")]]), &Layout::default());
+        let text =
+            render(&columns(&[("a", 25), ("b", 23)]), &rows(&[&[Some("one\ntwo2"), Some("7")]]), &Layout::default());
         assert_eq!(text, "  a   | b \n------+---\n one +| 7\n two2 |  \n(1 row)\n\n");
     }
 

@@ -53,7 +53,11 @@ pub struct Server {
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -172,9 +176,13 @@ impl Report {
     pub fn render_verbose(&self, statement: &str) -> String {
         let mut text = self.render(statement);
         text.push_str(&format!("SQLSTATE:  {}\n", self.code()));
-        for (letter, label) in
-            [(b's', "SCHEMA NAME"), (b't', "TABLE NAME"), (b'c', "COLUMN NAME"), (b'd', "DATATYPE NAME"), (b'n', "CONSTRAINT NAME")]
-        {
+        for (letter, label) in [
+            (b's', "SCHEMA NAME"),
+            (b't', "TABLE NAME"),
+            (b'c', "COLUMN NAME"),
+            (b'd', "DATATYPE NAME"),
+            (b'n', "CONSTRAINT NAME"),
+        ] {
             if let Some(value) = self.field(letter) {
                 text.push_str(&format!("{label}:  {value}\n"));
             }
@@ -210,7 +218,8 @@ fn place(statement: &str, position: usize) -> String {
     let clean = |range: &[char]| range.iter().map(|&c| if c.is_control() { ' ' } else { c }).collect::<String>();
     let lead = format!("LINE {number}: {}", if from > start { "..." } else { "" });
     let before = clean(&characters[from..index]);
-    let caret = unicode_width::UnicodeWidthStr::width(lead.as_str()) + unicode_width::UnicodeWidthStr::width(before.as_str());
+    let caret =
+        unicode_width::UnicodeWidthStr::width(lead.as_str()) + unicode_width::UnicodeWidthStr::width(before.as_str());
     format!("{lead}{}{}\n{}^\n", clean(&characters[from..to]), if to < end { "..." } else { "" }, " ".repeat(caret))
 }
 
@@ -323,7 +332,9 @@ impl Connection {
                 }
                 Message::ReadyForQuery(_) => return Ok(connection),
                 Message::ErrorResponse(body) => {
-                    return Err(Failure::Refused(Report::from_fields(body.fields())?.render("").trim_end().to_string()));
+                    return Err(Failure::Refused(
+                        Report::from_fields(body.fields())?.render("").trim_end().to_string(),
+                    ));
                 }
                 Message::NoticeResponse(_) => {}
                 Message::AuthenticationCleartextPassword
@@ -331,7 +342,9 @@ impl Connection {
                 | Message::AuthenticationSasl(_)
                 | Message::AuthenticationGss
                 | Message::AuthenticationSspi => {
-                    return Err(Failure::Refused("the server asks for a password, which this shell cannot give".to_string()));
+                    return Err(Failure::Refused(
+                        "the server asks for a password, which this shell cannot give".to_string(),
+                    ));
                 }
                 _ => return Err(Failure::Lost("unexpected message at the start of the session".to_string())),
             }
@@ -436,7 +449,9 @@ fn columns(body: &RowDescriptionBody) -> std::io::Result<Vec<Column>> {
 }
 
 fn row(body: &DataRowBody) -> std::io::Result<Row> {
-    body.ranges().map(|range| Ok(range.map(|range| String::from_utf8_lossy(&body.buffer()[range]).into_owned()))).collect()
+    body.ranges()
+        .map(|range| Ok(range.map(|range| String::from_utf8_lossy(&body.buffer()[range]).into_owned())))
+        .collect()
 }
 
 #[cfg(test)]

@@ -35,9 +35,13 @@ async fn parameters_and_results_travel_in_binary() {
         .expect("prepares");
     for (a, b, c, d) in [(1i32, -5i64, "ä'b", 2.5f64), (i32::MIN, i64::MAX, "", f64::INFINITY)] {
         let row = client.query_one(&statement, &[&a, &b, &c, &d]).await.expect("runs");
-        assert_eq!((row.get::<_, i32>(0), row.get::<_, i64>(1), row.get::<_, &str>(2), row.get::<_, f64>(3)), (a, b, c, d));
+        assert_eq!(
+            (row.get::<_, i32>(0), row.get::<_, i64>(1), row.get::<_, &str>(2), row.get::<_, f64>(3)),
+            (a, b, c, d)
+        );
     }
-    let row = client.query_one(&statement, &[&None::<i32>, &None::<i64>, &None::<&str>, &None::<f64>]).await.expect("runs");
+    let row =
+        client.query_one(&statement, &[&None::<i32>, &None::<i64>, &None::<&str>, &None::<f64>]).await.expect("runs");
     assert_eq!(row.get::<_, Option<i32>>(0), None);
 }
 
@@ -168,12 +172,11 @@ async fn pipelined_statements_are_answered_in_order() {
     let client = server.client().await;
     let statement = client.prepare_typed("SELECT $1", &[Type::INT4]).await.expect("prepares");
     let numbers: Vec<i32> = (0..500).collect();
-    let results =
-        futures::future::join_all(numbers.iter().map(|number| {
-            let (client, statement) = (&client, &statement);
-            async move { client.query_one(statement, &[number]).await.expect("runs").get::<_, i32>(0) }
-        }))
-        .await;
+    let results = futures::future::join_all(numbers.iter().map(|number| {
+        let (client, statement) = (&client, &statement);
+        async move { client.query_one(statement, &[number]).await.expect("runs").get::<_, i32>(0) }
+    }))
+    .await;
     assert_eq!(results, numbers);
 }
 
@@ -181,10 +184,8 @@ async fn pipelined_statements_are_answered_in_order() {
 async fn large_results_stream() {
     let server = Server::start().await;
     let client = server.client().await;
-    let rows = client
-        .query_raw("SELECT * FROM generate_series(1, 300000)", std::iter::empty::<i32>())
-        .await
-        .expect("runs");
+    let rows =
+        client.query_raw("SELECT * FROM generate_series(1, 300000)", std::iter::empty::<i32>()).await.expect("runs");
     let mut rows = pin!(rows);
     let mut count = 0;
     while let Some(row) = rows.next().await {

@@ -1,8 +1,6 @@
 //! Message sequences that drivers do not send, and bytes that nobody should.
 
-use crate::support::{
-    Answer, Raw, Server, bind, describe_portal, execute, kinds, message, parse, query, sync,
-};
+use crate::support::{Answer, Raw, Server, bind, describe_portal, execute, kinds, message, parse, query, sync};
 
 fn error(answers: &[Answer]) -> (String, String) {
     let answer = answers.iter().find(|answer| answer.kind == 'E').expect("an error");
@@ -94,6 +92,15 @@ async fn a_batch_may_come_byte_by_byte() {
 }
 
 #[tokio::test]
+async fn an_answer_is_not_held_back_by_the_next_statement() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    let slow = "SELECT count(*) FROM generate_series(1, 100000000000)";
+    raw.send(&[query("SELECT 1"), query(slow)].concat()).await;
+    assert_eq!(kinds(&raw.until_ready().await), "TDCZ");
+}
+
+#[tokio::test]
 async fn flush_brings_answers_without_a_sync() {
     let server = Server::start().await;
     let mut raw = server.raw().await;
@@ -138,7 +145,8 @@ async fn portals_are_suspended_resumed_and_forgotten() {
 async fn statements_and_portals_can_be_closed() {
     let server = Server::start().await;
     let mut raw = server.raw().await;
-    let batch = [parse("s", "SELECT 1"), message('C', b"Ss\0"), message('C', b"Ps\0"), bind("", "s", &[]), sync()].concat();
+    let batch =
+        [parse("s", "SELECT 1"), message('C', b"Ss\0"), message('C', b"Ps\0"), bind("", "s", &[]), sync()].concat();
     raw.send(&batch).await;
     let answers = raw.until_ready().await;
     assert_eq!(kinds(&answers), "133EZ");
