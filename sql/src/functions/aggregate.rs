@@ -1,0 +1,389 @@
+//! Aggregate functions.
+//!
+//! [`resolve_aggregate`] finds one; the executor makes an [`Accumulator`] per group and feeds it. Filters, DISTINCT and the order of
+//! input are the executor's; `count(*)` is `count` without arguments. NULLs are skipped by the accumulators themselves.
+
+use std::collections::HashSet;
+
+use crate::error::Error;
+use crate::functions::resolve::{ANY, Choice, choose};
+use crate::functions::system::no_function;
+use crate::types::Type;
+use crate::value::{Array, Value};
+
+mod sums;
+mod variance;
+
+/// The state of one aggregate for one group.
+pub trait Accumulator: Send + Sync {
+    /// Takes in one row's arguments.
+    ///
+    /// # Errors
+    /// 22003 when a sum overflows.
+    fn update(&mut self, arguments: &[Value]) -> Result<(), Error>;
+
+    /// The result over all rows taken in so far.
+    ///
+    /// # Errors
+    /// 22003 when the result does not fit its type.
+    fn finish(&self) -> Result<Value, Error>;
+
+    /// Bytes of memory beyond a small constant, for accounting.
+    fn memory(&self) -> usize {
+        0
+    }
+}
+
+/// An aggregate function for certain types.
+#[derive(Clone, Debug)]
+pub struct AggregateSig {
+    /// Its name.
+    pub name: String,
+    /// The types to cast the arguments to.
+    pub arguments: Vec<Type>,
+    /// The type of the result.
+    pub result: Type,
+    make: Make,
+}
+
+type Make = fn(&[Type]) -> Box<dyn Accumulator>;
+
+impl AggregateSig {
+    /// An empty state.
+    pub fn new_state(&self) -> Box<dyn Accumulator> {
+        (self.make)(&self.arguments)
+    }
+}
+
+struct Entry {
+    name: &'static str,
+    arguments: &'static [Type],
+    result: Type,
+    make: Make,
+}
+
+macro_rules! entries {
+    ($($name:literal ($($argument:expr),*) -> $result:expr, $make:expr;)*) => {
+        &[$(Entry { name: $name, arguments: &[$($argument),*], result: $result, make: $make }),*]
+    };
+}
+
+const NUMERIC: Type = Type::Numeric(None);
+const BPCHAR: Type = Type::Char(None);
+const TIMESTAMP: Type = Type::Timestamp(None);
+const TIMESTAMPTZ: Type = Type::TimestampTz(None);
+const TIME: Type = Type::Time(None);
+
+fn min(_: &[Type]) -> Box<dyn Accumulator> {
+    Box::new(Extreme { best: Value::Null, wanted: std::cmp::Ordering::Less })
+}
+
+fn max(_: &[Type]) -> Box<dyn Accumulator> {
+    Box::new(Extreme { best: Value::Null, wanted: std::cmp::Ordering::Greater })
+}
+
+/// `min` and `max` exist for these types only, as in PostgreSQL; `varchar` goes by `text`.
+const ORDERED: &[Type] = &[
+    Type::Int64,
+    Type::Int32,
+    Type::Int16,
+    Type::Oid,
+    Type::Float4,
+    Type::Float8,
+    NUMERIC,
+    Type::Text,
+    BPCHAR,
+    Type::Date,
+    TIME,
+    TIMESTAMP,
+    TIMESTAMPTZ,
+    Type::Interval,
+];
+
+const TABLE: &[Entry] = entries! {
+    "count"() -> Type::Int64, |_| Box::new(Count(0));
+    "count"(ANY) -> Type::Int64, |_| Box::new(Count(0));
+    "sum"(Type::Int64) -> NUMERIC, |_| Box::new(sums::IntegerSum::<true>::default());
+    "sum"(Type::Int32) -> Type::Int64, |_| Box::new(sums::IntegerSum::<false>::default());
+    "sum"(Type::Int16) -> Type::Int64, |_| Box::new(sums::IntegerSum::<false>::default());
+    "sum"(Type::Float4) -> Type::Float4, |_| Box::new(sums::FloatSum { single: true, sum: None });
+    "sum"(Type::Float8) -> Type::Float8, |_| Box::new(sums::FloatSum { single: false, sum: None });
+    "sum"(NUMERIC) -> NUMERIC, |_| Box::new(sums::NumericSum::default());
+    "sum"(Type::Interval) -> Type::Interval, |_| Box::new(sums::IntervalSum::default());
+    "avg"(Type::Int64) -> NUMERIC, |_| Box::new(sums::IntegerAverage::default());
+    "avg"(Type::Int32) -> NUMERIC, |_| Box::new(sums::IntegerAverage::default());
+    "avg"(Type::Int16) -> NUMERIC, |_| Box::new(sums::IntegerAverage::default());
+    "avg"(NUMERIC) -> NUMERIC, |_| Box::new(sums::NumericAverage::default());
+    "avg"(Type::Float4) -> Type::Float8, |_| Box::new(sums::FloatAverage::default());
+    "avg"(Type::Float8) -> Type::Float8, |_| Box::new(sums::FloatAverage::default());
+    "avg"(Type::Interval) -> Type::Interval, |_| Box::new(sums::IntervalAverage::default());
+    "bool_and"(Type::Bool) -> Type::Bool, |_| Box::new(BoolFold { result: None, stop: false });
+    "every"(Type::Bool) -> Type::Bool, |_| Box::new(BoolFold { result: None, stop: false });
+    "bool_or"(Type::Bool) -> Type::Bool, |_| Box::new(BoolFold { result: None, stop: true });
+    "bit_and"(Type::Int16) -> Type::Int16, |_| Box::new(BitFold { result: Value::Null, fold: |a, b| a & b });
+    "bit_and"(Type::Int32) -> Type::Int32, |_| Box::new(BitFold { result: Value::Null, fold: |a, b| a & b });
+    "bit_and"(Type::Int64) -> Type::Int64, |_| Box::new(BitFold { result: Value::Null, fold: |a, b| a & b });
+    "bit_or"(Type::Int16) -> Type::Int16, |_| Box::new(BitFold { result: Value::Null, fold: |a, b| a | b });
+    "bit_or"(Type::Int32) -> Type::Int32, |_| Box::new(BitFold { result: Value::Null, fold: |a, b| a | b });
+    "bit_or"(Type::Int64) -> Type::Int64, |_| Box::new(BitFold { result: Value::Null, fold: |a, b| a | b });
+    "string_agg"(Type::Text, Type::Text) -> Type::Text, |_| Box::new(StringAgg { result: None });
+    "string_agg"(Type::Bytea, Type::Bytea) -> Type::Bytea, |_| Box::new(BytesAgg { result: None });
+    "array_agg"(ANY) -> ANY, |arguments| Box::new(ArrayAgg { element: arguments[0].clone(), values: Vec::new(), memory: 0 });
+    "stddev"(NUMERIC) -> NUMERIC, |_| variance::numeric(variance::Kind::StddevSample);
+    "stddev_samp"(NUMERIC) -> NUMERIC, |_| variance::numeric(variance::Kind::StddevSample);
+    "stddev_pop"(NUMERIC) -> NUMERIC, |_| variance::numeric(variance::Kind::StddevPopulation);
+    "variance"(NUMERIC) -> NUMERIC, |_| variance::numeric(variance::Kind::VarianceSample);
+    "var_samp"(NUMERIC) -> NUMERIC, |_| variance::numeric(variance::Kind::VarianceSample);
+    "var_pop"(NUMERIC) -> NUMERIC, |_| variance::numeric(variance::Kind::VariancePopulation);
+    "stddev"(Type::Float8) -> Type::Float8, |_| variance::float(variance::Kind::StddevSample);
+    "stddev_samp"(Type::Float8) -> Type::Float8, |_| variance::float(variance::Kind::StddevSample);
+    "stddev_pop"(Type::Float8) -> Type::Float8, |_| variance::float(variance::Kind::StddevPopulation);
+    "variance"(Type::Float8) -> Type::Float8, |_| variance::float(variance::Kind::VarianceSample);
+    "var_samp"(Type::Float8) -> Type::Float8, |_| variance::float(variance::Kind::VarianceSample);
+    "var_pop"(Type::Float8) -> Type::Float8, |_| variance::float(variance::Kind::VariancePopulation);
+};
+
+/// Whether there is an aggregate of this name (in lower case).
+pub fn is_aggregate(name: &str) -> bool {
+    matches!(name, "min" | "max") || TABLE.iter().any(|entry| entry.name == name)
+}
+
+/// The aggregate for arguments of these types; none for `count(*)`.
+///
+/// # Errors
+/// 42883 if there is none, 42725 if several fit equally well.
+pub fn resolve_aggregate(name: &str, arguments: &[Type]) -> Result<AggregateSig, Error> {
+    if let "min" | "max" = name {
+        return resolve_extreme(name, arguments);
+    }
+    let base: Vec<Type> = arguments.iter().map(Type::base).collect();
+    // Variances exist for each integer type in PostgreSQL, and answer as for numeric.
+    let variance = name.starts_with("stddev") || name.starts_with("var");
+    let asked: Vec<Type> = base.iter().map(|ty| if variance && ty.is_integer() { NUMERIC } else { ty.clone() }).collect();
+    let candidates = TABLE.iter().filter(|entry| entry.name == name).map(|entry| (entry, entry.arguments));
+    let entry = match choose(candidates, &asked) {
+        Choice::One(entry) => entry,
+        Choice::None => return Err(no_function(name, arguments)),
+        Choice::Ambiguous => return Err(super::system::ambiguous_function(name, arguments)),
+    };
+    let resolved: Vec<Type> = entry
+        .arguments
+        .iter()
+        .zip(arguments)
+        .map(|(parameter, given)| match (parameter, given) {
+            (parameter, Type::Unknown) if parameter.same_base(&ANY) => Type::Text,
+            (parameter, given) if parameter.same_base(&ANY) => given.clone(),
+            (parameter, given) if parameter.same_base(given) => given.clone(),
+            (parameter, _) => parameter.clone(),
+        })
+        .collect();
+    let result = if entry.result.same_base(&ANY) { array_of(&resolved[0])? } else { entry.result.clone() };
+    Ok(AggregateSig { name: name.to_owned(), arguments: resolved, result, make: entry.make })
+}
+
+fn array_of(element: &Type) -> Result<Type, Error> {
+    if matches!(element, Type::Array(_)) {
+        return Err(Error::unsupported("an array of arrays", ""));
+    }
+    Ok(Type::Array(Box::new(element.base())))
+}
+
+fn resolve_extreme(name: &str, arguments: &[Type]) -> Result<AggregateSig, Error> {
+    let base: Vec<Type> = arguments.iter().map(Type::base).collect();
+    let ty = match choose(ORDERED.iter().map(|ty| (ty, std::slice::from_ref(ty))), &base) {
+        Choice::One(ty) => ty.clone(),
+        Choice::None => return Err(no_function(name, arguments)),
+        Choice::Ambiguous => return Err(super::system::ambiguous_function(name, arguments)),
+    };
+    let make = if name == "min" { min } else { max };
+    Ok(AggregateSig { name: name.to_owned(), arguments: vec![ty.clone()], result: ty, make })
+}
+
+struct Count(i64);
+
+impl Accumulator for Count {
+    fn update(&mut self, arguments: &[Value]) -> Result<(), Error> {
+        if !arguments.first().is_some_and(Value::is_null) {
+            self.0 += 1;
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<Value, Error> {
+        Ok(Value::Int64(self.0))
+    }
+}
+
+struct Extreme {
+    best: Value,
+    wanted: std::cmp::Ordering,
+}
+
+impl Accumulator for Extreme {
+    fn update(&mut self, arguments: &[Value]) -> Result<(), Error> {
+        let value = &arguments[0];
+        if !value.is_null() && (self.best.is_null() || value.cmp(&self.best) == self.wanted) {
+            self.best = value.clone();
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<Value, Error> {
+        Ok(self.best.clone())
+    }
+
+    fn memory(&self) -> usize {
+        self.best.memory()
+    }
+}
+
+/// `bool_and` stops caring at the first false, `bool_or` at the first true.
+struct BoolFold {
+    result: Option<bool>,
+    stop: bool,
+}
+
+impl Accumulator for BoolFold {
+    fn update(&mut self, arguments: &[Value]) -> Result<(), Error> {
+        if let Some(value) = arguments[0].as_bool()?
+            && self.result != Some(self.stop)
+        {
+            self.result = Some(value);
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<Value, Error> {
+        Ok(self.result.into())
+    }
+}
+
+struct BitFold {
+    result: Value,
+    fold: fn(i64, i64) -> i64,
+}
+
+impl Accumulator for BitFold {
+    fn update(&mut self, arguments: &[Value]) -> Result<(), Error> {
+        self.result = match (&self.result, &arguments[0]) {
+            (_, Value::Null) => return Ok(()),
+            (Value::Null, value) => value.clone(),
+            // Bitwise results stay in the range of their sign-extended operands.
+            (Value::Int16(a), Value::Int16(b)) => Value::Int16((self.fold)(i64::from(*a), i64::from(*b)) as i16),
+            (Value::Int32(a), Value::Int32(b)) => Value::Int32((self.fold)(i64::from(*a), i64::from(*b)) as i32),
+            (Value::Int64(a), Value::Int64(b)) => Value::Int64((self.fold)(*a, *b)),
+            (_, value) => return Err(crate::value::mismatch("integer", value)),
+        };
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<Value, Error> {
+        Ok(self.result.clone())
+    }
+}
+
+struct StringAgg {
+    result: Option<String>,
+}
+
+impl Accumulator for StringAgg {
+    fn update(&mut self, arguments: &[Value]) -> Result<(), Error> {
+        let Some(text) = arguments[0].as_str() else { return Ok(()) };
+        match &mut self.result {
+            // The delimiter comes with the row that it precedes.
+            Some(result) => {
+                result.push_str(arguments[1].as_str().unwrap_or(""));
+                result.push_str(text);
+            }
+            None => self.result = Some(text.to_owned()),
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<Value, Error> {
+        Ok(self.result.as_deref().into())
+    }
+
+    fn memory(&self) -> usize {
+        self.result.as_ref().map_or(0, String::capacity)
+    }
+}
+
+struct BytesAgg {
+    result: Option<Vec<u8>>,
+}
+
+impl Accumulator for BytesAgg {
+    fn update(&mut self, arguments: &[Value]) -> Result<(), Error> {
+        let Value::Bytes(bytes) = &arguments[0] else { return Ok(()) };
+        match &mut self.result {
+            Some(result) => {
+                if let Value::Bytes(delimiter) = &arguments[1] {
+                    result.extend_from_slice(delimiter);
+                }
+                result.extend_from_slice(bytes);
+            }
+            None => self.result = Some(bytes.to_vec()),
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<Value, Error> {
+        Ok(self.result.as_deref().map_or(Value::Null, Value::bytes))
+    }
+
+    fn memory(&self) -> usize {
+        self.result.as_ref().map_or(0, Vec::capacity)
+    }
+}
+
+struct ArrayAgg {
+    element: Type,
+    values: Vec<Value>,
+    memory: usize,
+}
+
+impl Accumulator for ArrayAgg {
+    fn update(&mut self, arguments: &[Value]) -> Result<(), Error> {
+        self.memory += arguments[0].memory();
+        self.values.push(arguments[0].clone());
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<Value, Error> {
+        if self.values.is_empty() {
+            return Ok(Value::Null);
+        }
+        Ok(Value::Array(std::sync::Arc::new(Array::new(self.element.base(), self.values.clone()))))
+    }
+
+    fn memory(&self) -> usize {
+        self.memory
+    }
+}
+
+/// Rows already seen, for `DISTINCT` in aggregates.
+#[derive(Default)]
+pub struct Seen {
+    rows: HashSet<Vec<Value>>,
+    memory: usize,
+}
+
+impl Seen {
+    /// Notes the arguments; whether they are new.
+    pub fn insert(&mut self, arguments: &[Value]) -> bool {
+        let new = self.rows.insert(arguments.to_vec());
+        if new {
+            self.memory += arguments.iter().map(Value::memory).sum::<usize>() + 48;
+        }
+        new
+    }
+
+    /// Bytes of memory, for accounting.
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+}
+
+#[cfg(test)]
+mod tests;

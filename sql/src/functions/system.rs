@@ -1,0 +1,190 @@
+//! Functions that tell about the session, the server and types, and the errors for functions that don't exist.
+
+use crate::error::{Error, SqlState};
+use crate::functions::EvalContext;
+use crate::types::Type;
+use crate::value::Value;
+
+type Result<T> = std::result::Result<T, Error>;
+type Context<'a> = &'a dyn EvalContext;
+
+/// 42883 `function f(integer) does not exist`.
+#[cold]
+pub(super) fn no_function(name: &str, arguments: &[Type]) -> Error {
+    Error::new(SqlState::UNDEFINED_FUNCTION, format!("function {} does not exist", signature(name, arguments)))
+        .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+}
+
+/// 42725 `function f(unknown) is not unique`.
+#[cold]
+pub(super) fn ambiguous_function(name: &str, arguments: &[Type]) -> Error {
+    Error::new(SqlState::AMBIGUOUS_FUNCTION, format!("function {} is not unique", signature(name, arguments)))
+        .with_hint("Could not choose a best candidate function. You might need to add explicit type casts.")
+}
+
+fn signature(name: &str, arguments: &[Type]) -> String {
+    let types: Vec<String> = arguments.iter().map(Type::plain_name).collect();
+    format!("{name}({})", types.join(", "))
+}
+
+/// `format_type(oid, typmod)`: the SQL name of a type; `-` for 0, `???` for one that is not known.
+pub fn format_type(oid: u32, modifier: Option<i32>) -> String {
+    match Type::from_oid_and_modifier(oid, modifier.unwrap_or(-1)) {
+        // Without a modifier asked for, character is called by its SQL name.
+        Some(Type::Char(None)) if modifier.is_none() => "character".to_owned(),
+        Some(ty) => ty.to_string(),
+        None if oid == 0 => "-".to_owned(),
+        None => "???".to_owned(),
+    }
+}
+
+pub(super) fn format_type_function(_: Context<'_>, a: &[Value]) -> Result<Value> {
+    let Some(oid) = a[0].as_i64() else { return Ok(Value::Null) };
+    Ok(Value::text(format_type(oid as u32, a[1].as_i64().map(|modifier| modifier as i32))))
+}
+
+/// The words of PostgreSQL's grammar that an identifier has to be quoted for.
+const RESERVED: &[&str] = &[
+    "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "authorization", "between", "bigint", "binary", "bit",
+    "boolean", "both", "case", "cast", "char", "character", "check", "coalesce", "collate", "collation", "column", "concurrently",
+    "constraint", "create", "cross", "current_catalog", "current_date", "current_role", "current_schema", "current_time",
+    "current_timestamp", "current_user", "dec", "decimal", "default", "deferrable", "desc", "distinct", "do", "else", "end", "except",
+    "exists", "extract", "false", "fetch", "float", "for", "foreign", "freeze", "from", "full", "grant", "greatest", "group", "grouping",
+    "having", "ilike", "in", "initially", "inner", "inout", "int", "integer", "intersect", "interval", "into", "is", "isnull", "join",
+    "lateral", "leading", "least", "left", "like", "limit", "localtime", "localtimestamp", "national", "natural", "nchar", "none",
+    "normalize", "not", "notnull", "null", "nullif", "numeric", "offset", "on", "only", "or", "order", "out", "outer", "overlaps",
+    "overlay", "placing", "position", "precision", "primary", "real", "references", "returning", "right", "row", "select",
+    "session_user", "setof", "similar", "smallint", "some", "substring", "symmetric", "table", "tablesample", "then", "time",
+    "timestamp", "to", "trailing", "treat", "trim", "true", "union", "unique", "user", "using", "values", "varchar", "variadic",
+    "verbose", "when", "where", "window", "with", "xmlattributes", "xmlconcat", "xmlelement", "xmlexists", "xmlforest",
+    "xmlnamespaces", "xmlparse", "xmlpi", "xmlroot", "xmlserialize", "xmltable",
+];
+
+/// An identifier as it has to be written in SQL: quoted only if need be.
+pub fn quote_ident(name: &str) -> String {
+    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && RESERVED.binary_search(&name).is_err();
+    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+/// A string literal as it has to be written in SQL.
+pub fn quote_literal(text: &str) -> String {
+    let doubled = text.replace('\'', "''");
+    if text.contains('\\') { format!("E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
+}
+
+pub(super) fn quote_ident_function(_: Context<'_>, a: &[Value]) -> Result<Value> {
+    Ok(Value::text(quote_ident(a[0].as_str().unwrap_or(""))))
+}
+
+pub(super) fn quote_literal_function(context: Context<'_>, a: &[Value]) -> Result<Value> {
+    Ok(Value::text(quote_literal(&crate::format::to_text(&a[0], context.format()))))
+}
+
+pub(super) fn quote_nullable(context: Context<'_>, a: &[Value]) -> Result<Value> {
+    if a[0].is_null() { Ok(Value::text("NULL")) } else { quote_literal_function(context, a) }
+}
+
+pub(super) fn gen_random_uuid(_: Context<'_>, _: &[Value]) -> Result<Value> {
+    Ok(Value::Uuid(uuid::Uuid::new_v4()))
+}
+
+pub(super) fn version(context: Context<'_>, _: &[Value]) -> Result<Value> {
+    Ok(Value::text(context.version()))
+}
+
+pub(super) fn current_database(context: Context<'_>, _: &[Value]) -> Result<Value> {
+    Ok(Value::text(context.database()))
+}
+
+pub(super) fn current_schema(context: Context<'_>, _: &[Value]) -> Result<Value> {
+    Ok(context.schema().into())
+}
+
+pub(super) fn current_user(context: Context<'_>, _: &[Value]) -> Result<Value> {
+    Ok(Value::text(context.user()))
+}
+
+pub(super) fn session_user(context: Context<'_>, _: &[Value]) -> Result<Value> {
+    Ok(Value::text(context.session_user()))
+}
+
+pub(super) fn backend_pid(context: Context<'_>, _: &[Value]) -> Result<Value> {
+    Ok(Value::Int32(context.backend_pid()))
+}
+
+/// `current_setting(name [, missing_ok])`
+pub(super) fn current_setting(context: Context<'_>, a: &[Value]) -> Result<Value> {
+    let name = a[0].as_str().unwrap_or("");
+    match context.setting(name) {
+        Some(value) => Ok(Value::text(value)),
+        None if a.get(1).is_some_and(|missing| *missing == Value::Bool(true)) => Ok(Value::Null),
+        None => {
+            Err(Error::new(SqlState::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\"")))
+        }
+    }
+}
+
+/// `to_regclass(text)`: NULL where the cast would fail.
+pub(super) fn to_regclass(context: Context<'_>, a: &[Value]) -> Result<Value> {
+    Ok(context.relation_oid(a[0].as_str().unwrap_or("")).map_or(Value::Null, Value::Oid))
+}
+
+pub(super) fn inet_none(_: Context<'_>, _: &[Value]) -> Result<Value> {
+    Ok(Value::Null)
+}
+
+pub(super) fn always_true(_: Context<'_>, _: &[Value]) -> Result<Value> {
+    Ok(Value::Bool(true))
+}
+
+pub(super) fn always_false(_: Context<'_>, _: &[Value]) -> Result<Value> {
+    Ok(Value::Bool(false))
+}
+
+pub(super) fn encoding_to_char(_: Context<'_>, a: &[Value]) -> Result<Value> {
+    Ok(Value::text(if a[0].as_i64() == Some(6) { "UTF8" } else { "" }))
+}
+
+/// `num_nulls(...)`
+pub(super) fn num_nulls(_: Context<'_>, a: &[Value]) -> Result<Value> {
+    Ok(Value::Int32(a.iter().filter(|value| value.is_null()).count() as i32))
+}
+
+/// `num_nonnulls(...)`
+pub(super) fn num_nonnulls(_: Context<'_>, a: &[Value]) -> Result<Value> {
+    Ok(Value::Int32(a.iter().filter(|value| !value.is_null()).count() as i32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserved_words_are_in_order() {
+        assert!(RESERVED.is_sorted(), "binary search needs it");
+    }
+
+    #[test]
+    fn quoting_is_that_of_postgres() {
+        assert_eq!(quote_ident("foo_1"), "foo_1");
+        assert_eq!(quote_ident("Foo"), "\"Foo\"");
+        assert_eq!(quote_ident("a\"b"), "\"a\"\"b\"");
+        assert_eq!(quote_ident("select"), "\"select\"");
+        assert_eq!(quote_ident("1a"), "\"1a\"");
+        assert_eq!(quote_ident(""), "\"\"");
+        assert_eq!(quote_literal("O'Reilly"), "'O''Reilly'");
+        assert_eq!(quote_literal("a\\b"), "E'a\\\\b'");
+    }
+
+    #[test]
+    fn types_are_named_by_oid() {
+        assert_eq!(format_type(23, None), "integer");
+        assert_eq!(format_type(1043, Some(24)), "character varying(20)");
+        assert_eq!(format_type(1042, None), "character");
+        assert_eq!(format_type(1042, Some(-1)), "bpchar");
+        assert_eq!(format_type(0, None), "-");
+        assert_eq!(format_type(999_999, None), "???");
+    }
+}
