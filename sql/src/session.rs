@@ -2,51 +2,250 @@
 //!
 //! The gateway turns protocol messages into calls of [`Session`]; it never looks into SQL text itself.
 //!
-//! - Simple queries: [`Session::simple_query`] with a [`QuerySink`], or, where pulling suits better, [`Session::script`] and
-//!   [`Script::next`] until it gives `None`.
+//! - Simple queries: [`Session::script`], then [`Script::next`] until it gives `None`.
 //! - Extended queries: [`Session::prepare`], [`Session::execute`] and [`Session::sync`]. Outside a block everything between two Syncs is one implicit
-//!   transaction. A gateway that holds an Execute back until it sees the next message can say `then_sync = true` when that is a Sync: the
-//!   transaction then commits before the answer is given out, and a lost race (40001) is repeated instead of reported.
+//!   transaction. A gateway that sees a Sync right behind an Execute says `then_sync = true`: the transaction then commits before the
+//!   answer is given out, and a lost race (40001) is repeated instead of reported.
 //! - After any `Err` the session has already failed or ended its transaction; `status` says which.
+//!
+//! Repeating: a statement that lost a race is run again as long as nothing of its transaction has been given out; that is, for the
+//! first statement of a transaction. For one that commits by itself, results up to 4 MiB are held back until the commit succeeded.
 
 mod api;
 mod cancel;
+mod prepared;
+mod statement;
+mod streams;
+mod transaction;
+mod utility;
 
-pub use api::{Column, CommandTag, CopyFormat, Environment, Notice, QuerySink, Row, Timer, TransactionStatus};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+pub use api::{Column, CommandTag, CopyFormat, Environment, Notice, Row, Timer, TransactionStatus};
 pub use cancel::CancelHandle;
+pub(crate) use cancel::yield_now;
+pub use prepared::Prepared;
+pub use statement::HELD_BACK_BYTES_MAX;
+pub use streams::{CopyIn, CopyOut, Execution, RowStream, Script};
 
-// The contract; bodies follow. All futures are `Send`.
-//
-// impl Session {
-//     pub fn new(database: Arc<dyn Database>, user: String, database_name: String, environment: Environment) -> Result<Session, Error>;
-//                                                                           // Err: a startup parameter is invalid (22023)
-//     pub async fn prepare(&mut self, sql: &str, parameter_types: &[Option<Type>]) -> Result<Arc<Prepared>, Error>;   // exactly one statement, or none
-//     pub async fn execute(&mut self, statement: &Arc<Prepared>, parameters: Vec<Value>, then_sync: bool) -> Result<Execution, Error>;
-//     pub async fn sync(&mut self) -> Result<(), Error>;                     // Sync: commits or rolls back an implicit transaction
-//     pub async fn simple_query(&mut self, sql: &str, sink: &mut dyn QuerySink) -> Result<(), Error>; // on Err: ErrorResponse then ReadyForQuery
-//     pub fn script(&mut self, sql: &str) -> Result<Script, Error>;          // the same by pulling
-//     pub fn status(&self) -> TransactionStatus;
-//     pub fn parameter_status(&self) -> Vec<(&'static str, String)>;         // all that ParameterStatus reports at the start
-//     pub fn parameter_changes(&mut self) -> Vec<(String, String)>;          // those changed since the last call
-//     pub fn notices(&mut self) -> Vec<Notice>;                              // since the last call; send before the answer's end
-//     pub fn cancellation(&self) -> CancelHandle;
-//     pub fn format_style(&self) -> FormatStyle                              // if the value side needs DateStyle, TimeZone, ... to print
-//     // Named statements: one namespace for the protocol's and for PREPARE's.
-//     pub fn store_statement(&mut self, name: &str, statement: Arc<Prepared>) -> Result<(), Error>;  // 42P05 if taken ("" never is)
-//     pub fn statement(&self, name: &str) -> Result<Arc<Prepared>, Error>;   // 26000
-//     pub fn close_statement(&mut self, name: &str);
-//     pub async fn close(self);                                              // rolls back what is open
-// }
-// impl Prepared { pub fn parameter_types(&self) -> &[Type]; pub fn columns(&self) -> Option<&[Column]>; pub fn is_empty(&self) -> bool; pub fn sql(&self) -> &str; }
-// pub enum Execution { Rows(RowStream), Done(CommandTag), CopyIn(CopyIn), CopyOut(CopyOut), Empty }
-// impl RowStream {
-//     pub fn columns(&self) -> &[Column];
-//     pub async fn next(&mut self, session: &mut Session, max_rows: usize) -> Result<Option<Vec<Row>>, Error>; // None: complete. usize::MAX for all there is
-//     pub fn tag(&self) -> CommandTag;                                       // rows given out so far
-// }
-// impl CopyIn  { pub fn format(&self) -> CopyFormat; pub fn columns(&self) -> usize;
-//                pub async fn data(&mut self, session: &mut Session, bytes: &[u8]) -> Result<(), Error>;
-//                pub async fn finish(self, session: &mut Session) -> Result<CommandTag, Error>;
-//                pub async fn fail(self, session: &mut Session, message: &str) -> Error; }
-// impl CopyOut { pub fn format(..), columns(..); pub async fn next(&mut self, session: &mut Session) -> Result<Option<Bytes>, Error>; pub fn tag(&self) -> CommandTag; }
-// impl Script  { pub async fn next(&mut self, session: &mut Session) -> Result<Option<Execution>, Error>; } // drain each Execution first; on Err the script is over
+use prepared::{Cache, single};
+use statement::End;
+use transaction::{Block, Open};
+
+use crate::error::{Error, SqlState};
+use crate::exec::context::Identity;
+use crate::format::FormatSettings;
+use crate::settings::Settings;
+use crate::storage::Database;
+use crate::types::Type;
+use crate::value::Value;
+
+/// Named statements a session may keep.
+const STATEMENTS_MAX: usize = 10_000;
+
+/// One client's session. Its methods are called one at a time; [`Session::cancellation`] is for other threads.
+pub struct Session {
+    database: Arc<dyn Database>,
+    environment: Environment,
+    identity: Arc<Identity>,
+    settings: Settings,
+    cancel: CancelHandle,
+    block: Block,
+    /// `now()` of a block whose storage transaction has not begun.
+    block_began: Option<i64>,
+    open: Option<Open>,
+    serial: u64,
+    statements: HashMap<String, Arc<Prepared>>,
+    cache: Cache,
+    notices: Vec<Notice>,
+}
+
+impl Session {
+    /// A session of `user` in the database.
+    ///
+    /// # Errors
+    /// 22023 or 42704 for a setting of the startup message that makes no sense.
+    pub fn new(database: Arc<dyn Database>, user: String, database_name: String, environment: Environment) -> Result<Session, Error> {
+        let settings = Settings::new(&user, &environment.startup_parameters)?;
+        let identity = Arc::new(Identity { user, database: database_name, process_id: environment.process_id });
+        Ok(Session {
+            database,
+            environment,
+            identity,
+            settings,
+            cancel: CancelHandle::default(),
+            block: Block::None,
+            block_began: None,
+            open: None,
+            serial: 0,
+            statements: HashMap::new(),
+            cache: Cache::default(),
+            notices: Vec::new(),
+        })
+    }
+
+    /// Parses and plans a text with one statement, or none. `parameter_types` are those that the client gave; `None` where it left the
+    /// type to the context.
+    ///
+    /// # Errors
+    /// 42601 and others with a position (1-based character); the transaction has failed then.
+    pub async fn prepare(&mut self, sql: &str, parameter_types: &[Option<Type>]) -> Result<Arc<Prepared>, Error> {
+        match self.prepare_or_fail(sql, parameter_types).await {
+            Ok(prepared) => Ok(prepared),
+            Err(error) => {
+                self.fail().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn prepare_or_fail(&mut self, sql: &str, parameter_types: &[Option<Type>]) -> Result<Arc<Prepared>, Error> {
+        if self.block != Block::Failed
+            && let Some(prepared) = self.cache.prepared(sql, parameter_types)
+        {
+            return Ok(prepared);
+        }
+        let Some(parsed) = single(sql)? else {
+            return Ok(Arc::new(Prepared { compiled: None, parameters: Vec::new(), columns: None }));
+        };
+        self.refuse_in_failed_block(&parsed.statement)?;
+        let cached = matches!(
+            &*parsed.statement,
+            crate::parse::Statement::Query(_)
+                | crate::parse::Statement::Insert(_)
+                | crate::parse::Statement::Update(_)
+                | crate::parse::Statement::Delete(_)
+        );
+        let prepared = Arc::new(self.prepare_parsed(parsed, parameter_types).await?);
+        if cached {
+            self.cache.keep_prepared(sql, parameter_types, &prepared);
+        }
+        Ok(prepared)
+    }
+
+    /// Runs a prepared statement with values of its parameter types. With `then_sync` an implicit transaction commits with it.
+    ///
+    /// # Errors
+    /// What the statement reports; 0A000 if tables have changed so that its result has other columns than were described.
+    pub async fn execute(&mut self, statement: &Arc<Prepared>, parameters: Vec<Value>, then_sync: bool) -> Result<Execution, Error> {
+        let Some(compiled) = &statement.compiled else { return Ok(Execution::Empty) };
+        let execution = self.run(compiled, parameters, if then_sync { End::Commit } else { End::Stay }).await?;
+        if let (Execution::Rows(rows), Some(described)) = (&execution, &statement.columns) {
+            let alike = |(a, b): (&Column, &Column)| a.name == b.name && a.ty == b.ty;
+            let same = rows.columns().len() == described.len() && rows.columns().iter().zip(&**described).all(alike);
+            if !same {
+                self.fail().await;
+                return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, "cached plan must not change result type"));
+            }
+        }
+        Ok(execution)
+    }
+
+    /// Sync: commits an implicit transaction that is still open.
+    ///
+    /// # Errors
+    /// What the commit reports.
+    pub async fn sync(&mut self) -> Result<(), Error> {
+        if self.block == Block::None && (self.open.is_some() || self.settings.is_changed()) { self.commit().await } else { Ok(()) }
+    }
+
+    /// The statements of a simple query, to be run one by one.
+    ///
+    /// # Errors
+    /// 42601 and 0A000 for any of them, before the first is run.
+    pub fn script(&mut self, sql: &str) -> Result<Script, Error> {
+        match self.cache.script(sql) {
+            Ok(statements) => Ok(Script::new(statements)),
+            Err(error) => {
+                // Nothing can be awaited here; dropping the transaction rolls it back as well.
+                self.open = None;
+                if self.block == Block::Open {
+                    self.block = Block::Failed;
+                }
+                self.settings.end_transaction(false);
+                Err(error)
+            }
+        }
+    }
+
+    /// All that ParameterStatus reports at the start.
+    pub fn parameter_status(&self) -> Vec<(&'static str, String)> {
+        self.settings.parameter_status()
+    }
+
+    /// What ParameterStatus has to report since the last call.
+    pub fn parameter_changes(&mut self) -> Vec<(String, String)> {
+        self.settings.changes()
+    }
+
+    /// Notices since the last call, to be sent before the end of the answer.
+    pub fn notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// For cancel requests.
+    pub fn cancellation(&self) -> CancelHandle {
+        self.cancel.clone()
+    }
+
+    /// How values are read and printed, by the settings in force.
+    pub fn format_settings(&self) -> &FormatSettings {
+        self.settings.format()
+    }
+
+    /// `application_name`, for logs and status.
+    pub fn application_name(&self) -> String {
+        self.settings.get("application_name").unwrap_or_default()
+    }
+
+    /// Keeps a statement under a name; `""` is the unnamed one, which may be replaced.
+    ///
+    /// # Errors
+    /// 42P05 if the name is taken, 53400 if there are too many.
+    pub fn store_statement(&mut self, name: &str, statement: Arc<Prepared>) -> Result<(), Error> {
+        if self.statements.len() >= STATEMENTS_MAX && !self.statements.contains_key(name) {
+            let message = format!("a session may keep at most {STATEMENTS_MAX} prepared statements");
+            return Err(Error::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, message));
+        }
+        match self.statements.entry(name.to_owned()) {
+            Entry::Occupied(_) if !name.is_empty() => {
+                Err(Error::new(SqlState::DUPLICATE_PREPARED_STATEMENT, format!("prepared statement \"{name}\" already exists")))
+            }
+            Entry::Occupied(mut entry) => {
+                entry.insert(statement);
+                Ok(())
+            }
+            Entry::Vacant(entry) => {
+                entry.insert(statement);
+                Ok(())
+            }
+        }
+    }
+
+    /// The statement kept under a name.
+    ///
+    /// # Errors
+    /// 26000.
+    pub fn statement(&self, name: &str) -> Result<Arc<Prepared>, Error> {
+        self.statements.get(name).cloned().ok_or_else(|| {
+            let message = if name.is_empty() {
+                "unnamed prepared statement does not exist".to_owned()
+            } else {
+                format!("prepared statement \"{name}\" does not exist")
+            };
+            Error::new(SqlState::INVALID_SQL_STATEMENT_NAME, message)
+        })
+    }
+
+    /// Forgets a statement; one that does not exist is no error.
+    pub fn close_statement(&mut self, name: &str) {
+        self.statements.remove(name);
+    }
+
+    /// Ends the session; what is open is rolled back.
+    pub async fn close(mut self) {
+        self.roll_back().await;
+    }
+}

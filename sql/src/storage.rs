@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::catalog::Catalog;
-use crate::error::Error;
+use crate::error::{Error, SqlState};
 
 /// Where rows live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,25 @@ pub enum Placement {
     /// A full copy in each replica set: `DUPLICATE` tables. Read from any one, written to all.
     Duplicate,
 }
+
+/// The slot of a hidden row id: its first two bytes, big endian. Whoever makes row ids puts it there.
+pub fn row_id_slot(row_id: &[u8; 16]) -> u16 {
+    u16::from_be_bytes([row_id[0], row_id[1]])
+}
+
+/// The error of a [`Transaction::put`] with `insert` whose key is there already, for `put` and `commit` to report. The engine puts the
+/// table's and the constraint's names to it before anybody sees it.
+pub fn duplicate_key(key: &[u8]) -> Error {
+    Error::new(SqlState::UNIQUE_VIOLATION, "duplicate key value violates unique constraint").with_detail(format!("{KEY_MARK}{}", hex::encode(key)))
+}
+
+/// The key that [`duplicate_key`] was made for.
+pub fn duplicated_key(error: &Error) -> Option<Bytes> {
+    let hex = error.detail.as_deref()?.strip_prefix(KEY_MARK)?;
+    hex::decode(hex).ok().map(Bytes::from)
+}
+
+const KEY_MARK: &str = "Key in hexadecimal: ";
 
 /// How a read treats the rows it finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +127,8 @@ pub trait Transaction: Send {
     async fn get(&mut self, keys: &[(Placement, Bytes)], mode: ReadMode) -> Result<Vec<Option<Bytes>>, Error>;
     /// Reads a piece of a range, own writes included; the span read is remembered for validation.
     async fn scan(&mut self, scan: &Scan, from: Option<ScanCursor>) -> Result<ScanPage, Error>;
-    /// Buffers a write; `value` `None` deletes. `insert` makes an existing row an error (23505) at the latest on commit.
+    /// Buffers a write; `value` `None` deletes. `insert` makes an existing row (the transaction's own writes included) an error at the
+    /// latest on commit: 23505, made by [`duplicate_key`].
     /// Streams ahead as staged writes above `transaction_memory`.
     async fn put(&mut self, placement: Placement, key: Bytes, value: Option<Bytes>, insert: bool) -> Result<(), Error>;
     /// A hidden row id for a table without a primary key, and the slot it lives in.

@@ -8,12 +8,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 
-use crate::error::Error;
 use crate::types::Type;
-use crate::value::Value;
 
-/// One result row, a value for each column.
-pub type Row = Vec<Value>;
+pub use crate::value::Row;
 
 /// A result column as RowDescription shows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,25 +119,4 @@ pub enum CopyFormat {
     Text,
     /// Comma-separated values.
     Csv,
-}
-
-/// Receives the results of a simple query in order. All calls for one statement come before those of the next.
-#[async_trait::async_trait]
-pub trait QuerySink: Send {
-    /// The next statement's result has these columns; rows follow.
-    async fn columns(&mut self, columns: &[Column]) -> Result<(), Error>;
-    /// Rows of the current result.
-    async fn rows(&mut self, rows: Vec<Row>) -> Result<(), Error>;
-    /// The current statement is complete.
-    async fn complete(&mut self, tag: CommandTag) -> Result<(), Error>;
-    /// The query string was empty.
-    async fn empty(&mut self) -> Result<(), Error>;
-    /// COPY ... TO STDOUT begins; `columns` is the number of columns.
-    async fn copy_out(&mut self, format: CopyFormat, columns: usize) -> Result<(), Error>;
-    /// A piece of COPY output: whole lines.
-    async fn copy_data(&mut self, data: bytes::Bytes) -> Result<(), Error>;
-    /// COPY ... FROM STDIN begins; the engine then pulls with [`QuerySink::next_copy_data`].
-    async fn copy_in(&mut self, format: CopyFormat, columns: usize) -> Result<(), Error>;
-    /// The next piece that the client sent; `None` at CopyDone. A CopyFail is an error (57014).
-    async fn next_copy_data(&mut self) -> Result<Option<bytes::Bytes>, Error>;
 }

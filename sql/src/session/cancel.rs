@@ -45,14 +45,27 @@ impl CancelHandle {
 pub(crate) enum Interrupt {
     /// A cancel request.
     Cancelled,
-    /// `statement_timeout`.
-    TimedOut,
+    /// The deadline of this place: `statement_timeout` is the first, `transaction_timeout` the second.
+    TimedOut(usize),
 }
 
-/// Runs `work` until it is done, cancelled, or `deadline` completes.
-pub(crate) async fn interruptible<F: Future>(cancel: &CancelHandle, deadline: Option<&mut BoxFuture<'static, ()>>, work: F) -> Result<F::Output, Interrupt> {
+/// What a half-run statement keeps between calls.
+pub(crate) struct Live {
+    /// The transaction that it belongs to.
+    pub(crate) serial: u64,
+    /// `statement_timeout`, from the statement's beginning.
+    pub(crate) deadline: Option<BoxFuture<'static, ()>>,
+    /// Whether the transaction commits at the statement's end.
+    pub(crate) commits: bool,
+}
+
+/// Runs `work` until it is done, cancelled, or one of the deadlines completes.
+pub(crate) async fn interruptible<F: Future>(
+    cancel: &CancelHandle,
+    deadlines: &mut [Option<&mut BoxFuture<'static, ()>>],
+    work: F,
+) -> Result<F::Output, Interrupt> {
     let mut work = pin!(work);
-    let mut deadline = deadline;
     std::future::poll_fn(move |context| {
         if let Poll::Ready(output) = work.as_mut().poll(context) {
             return Poll::Ready(Ok(output));
@@ -62,9 +75,11 @@ pub(crate) async fn interruptible<F: Future>(cancel: &CancelHandle, deadline: Op
         if cancel.is_cancelled() {
             return Poll::Ready(Err(Interrupt::Cancelled));
         }
-        if let Some(deadline) = deadline.as_mut() {
-            if deadline.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Err(Interrupt::TimedOut));
+        for (n, deadline) in deadlines.iter_mut().enumerate() {
+            if let Some(deadline) = deadline
+                && deadline.as_mut().poll(context).is_ready()
+            {
+                return Poll::Ready(Err(Interrupt::TimedOut(n)));
             }
         }
         Poll::Pending

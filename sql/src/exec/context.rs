@@ -1,0 +1,104 @@
+//! What functions may ask of the session while a statement runs.
+
+use std::sync::Arc;
+
+use crate::catalog::virtual_tables::VirtualTable;
+use crate::catalog::{Catalog, PUBLIC};
+use crate::format::FormatSettings;
+use crate::functions::EvalContext;
+use crate::settings::{SERVER_VERSION, View};
+
+/// The session as one statement sees it. Cheap to make: it shares what it can.
+#[derive(Clone)]
+pub struct StatementContext {
+    /// When the transaction began.
+    pub transaction_timestamp: i64,
+    /// When the statement arrived.
+    pub statement_timestamp: i64,
+    /// How values are read and printed, with the transaction's `now`.
+    pub format: FormatSettings,
+    /// All settings.
+    pub settings: View,
+    /// Who and where.
+    pub identity: Arc<Identity>,
+    /// The tables, for `regclass`.
+    pub catalog: Arc<Catalog>,
+}
+
+/// What does not change during a session.
+#[derive(Debug)]
+pub struct Identity {
+    /// The user.
+    pub user: String,
+    /// The database.
+    pub database: String,
+    /// `pg_backend_pid()`.
+    pub process_id: i32,
+}
+
+impl EvalContext for StatementContext {
+    fn transaction_timestamp(&self) -> i64 {
+        self.transaction_timestamp
+    }
+
+    fn statement_timestamp(&self) -> i64 {
+        self.statement_timestamp
+    }
+
+    fn format(&self) -> &FormatSettings {
+        &self.format
+    }
+
+    fn setting(&self, name: &str) -> Option<String> {
+        self.settings.get(name)
+    }
+
+    fn database(&self) -> &str {
+        &self.identity.database
+    }
+
+    fn user(&self) -> &str {
+        &self.identity.user
+    }
+
+    fn schema(&self) -> Option<String> {
+        let path = self.settings.get("search_path")?;
+        path.split(',').any(|schema| schema.trim().trim_matches('"') == PUBLIC).then(|| PUBLIC.to_owned())
+    }
+
+    fn backend_pid(&self) -> i32 {
+        self.identity.process_id
+    }
+
+    fn version(&self) -> String {
+        format!("PostgreSQL {SERVER_VERSION} on {}-{}", std::env::consts::ARCH, std::env::consts::OS)
+    }
+
+    fn relation_oid(&self, name: &str) -> Option<u32> {
+        let mut parts: Vec<String> = name
+            .split('.')
+            .map(|part| match part.strip_prefix('"').and_then(|part| part.strip_suffix('"')) {
+                Some(quoted) => quoted.replace("\"\"", "\""),
+                None => part.to_lowercase(),
+            })
+            .collect();
+        let table = parts.pop()?;
+        match parts.as_slice() {
+            [] => self.catalog.table(&table).map(|table| table.id),
+            [schema] if schema == PUBLIC => self.catalog.table(&table).map(|table| table.id),
+            _ => None,
+        }
+    }
+
+    fn relation_name(&self, oid: u32) -> Option<String> {
+        self.catalog.table_by_id(oid).map(|table| crate::functions::quote_ident(&table.name))
+    }
+}
+
+impl StatementContext {
+    /// The rows of a table of the system.
+    pub fn virtual_rows(&self, table: &VirtualTable) -> Vec<crate::value::Row> {
+        let sources = crate::catalog::virtual_tables::Sources { catalog: &self.catalog, settings: &self.settings, database: &self.identity.database };
+        table.rows(&sources)
+    }
+}

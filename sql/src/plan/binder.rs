@@ -1,0 +1,413 @@
+//! Names and types: what all parts of the planner share while one statement is bound.
+//!
+//! PostgreSQL's rules: string literals and untyped parameters are `unknown` until an operator, a function or a column gives them a
+//! type; a parameter keeps the first type it gets.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{self, Spanned};
+
+use super::expression::Expr;
+use super::select::SelectPlan;
+use crate::cast::{CastContext, resolve_cast};
+use crate::catalog::{Catalog, Table};
+use crate::error::{Error, SqlState};
+use crate::functions::{AggregateSig, EvalContext};
+use crate::parse::{Positions, TableName, fold};
+use crate::types::Type;
+use crate::value::Value;
+
+/// How deep expressions may be nested; deeper ones would need more stack than a task has.
+const MAX_DEPTH: usize = 400;
+/// The highest parameter number, as in the protocol.
+const MAX_PARAMETERS: usize = 65_535;
+
+/// An expression with its type.
+#[derive(Clone, Debug)]
+pub struct Typed {
+    /// The expression.
+    pub expr: Expr,
+    /// Its type; `Unknown` for literals and parameters whose type the context has to give.
+    pub ty: Type,
+}
+
+impl Typed {
+    /// An expression of a known type.
+    pub fn new(expr: Expr, ty: Type) -> Typed {
+        Typed { expr, ty }
+    }
+}
+
+/// What has to be worked out before the first row, in this order; each fills the slot of its position.
+#[derive(Clone, Debug)]
+pub enum Prerequisite {
+    /// A subquery with one column and at most one row.
+    Scalar(Box<SelectPlan>),
+    /// A subquery with one column; the slot gets an array.
+    List(Box<SelectPlan>, Type),
+    /// Whether a subquery has any row.
+    Exists(Box<SelectPlan>),
+    /// `txid_current()`.
+    TxidCurrent,
+    /// `txid_status(expr)`.
+    TxidStatus(Expr),
+}
+
+/// A column that a query can name.
+#[derive(Clone, Debug)]
+pub struct RelationColumn {
+    /// The name.
+    pub name: String,
+    /// The type.
+    pub ty: Type,
+    /// The column's number in its table, from 1; 0 if it is not one of a table.
+    pub number: i16,
+}
+
+/// What FROM gives.
+#[derive(Clone, Debug)]
+pub struct Relation {
+    /// The name by which columns may be qualified.
+    pub alias: String,
+    /// The schema by which the name may be qualified; `None` once there is an alias.
+    pub schema: Option<String>,
+    /// The table's id, or 0.
+    pub table: u32,
+    /// All columns.
+    pub columns: Vec<RelationColumn>,
+    /// Columns used so far: the row that expressions see holds these, in this order.
+    pub used: Vec<usize>,
+    /// Where each used column was first named, for errors.
+    pub places: Vec<Option<u32>>,
+}
+
+impl Relation {
+    /// The place of a column in the rows, which is made if there is none yet.
+    pub fn place(&mut self, column: usize, position: Option<u32>) -> usize {
+        if let Some(place) = self.used.iter().position(|used| *used == column) {
+            return place;
+        }
+        self.used.push(column);
+        self.places.push(position);
+        self.used.len() - 1
+    }
+
+    /// Makes the rows hold all columns in their order.
+    pub fn use_all(&mut self) {
+        self.used = (0..self.columns.len()).collect();
+        self.places = vec![None; self.columns.len()];
+    }
+}
+
+/// A call of an aggregate function.
+#[derive(Clone, Debug)]
+pub struct AggregateCall {
+    /// The function.
+    pub function: AggregateSig,
+    /// Its arguments, converted.
+    pub arguments: Vec<Expr>,
+    /// Equal arguments count once.
+    pub distinct: bool,
+    /// FILTER.
+    pub filter: Option<Expr>,
+    /// ORDER BY inside the call: expression, descending, NULLs first.
+    pub order_by: Vec<(Expr, bool, bool)>,
+}
+
+/// Whether aggregates may stand where an expression is being bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggregates {
+    /// They may.
+    Allowed,
+    /// They may not, in this clause.
+    NotIn(&'static str),
+}
+
+/// One query level.
+#[derive(Debug)]
+pub struct Level {
+    /// FROM.
+    pub relation: Option<Relation>,
+    /// Aggregates found so far.
+    pub aggregates: Vec<AggregateCall>,
+    /// Whether more may come.
+    pub allow_aggregates: Aggregates,
+}
+
+impl Level {
+    /// A level without aggregates.
+    pub fn new(relation: Option<Relation>, clause: &'static str) -> Level {
+        Level { relation, aggregates: Vec::new(), allow_aggregates: Aggregates::NotIn(clause) }
+    }
+}
+
+/// Binds one statement.
+pub struct Binder<'a> {
+    /// The tables.
+    pub catalog: &'a Arc<Catalog>,
+    /// The session, for literals whose meaning depends on it.
+    pub context: &'a dyn EvalContext,
+    positions: &'a Positions,
+    /// Types of parameters as far as they are known.
+    pub parameters: Vec<Option<Type>>,
+    /// What was found to be worked out first.
+    pub prerequisites: Vec<Prerequisite>,
+    /// Tables used.
+    pub tables: Vec<Arc<Table>>,
+    /// Whether the answer shows what is in the catalog.
+    pub shows_catalog: bool,
+    /// The level being bound.
+    pub level: Level,
+    /// Relations of the levels around it.
+    pub outer: Vec<Option<Relation>>,
+    depth: usize,
+}
+
+impl<'a> Binder<'a> {
+    /// A binder for a statement whose parameters have the given types as far as the client said.
+    pub fn new(catalog: &'a Arc<Catalog>, context: &'a dyn EvalContext, positions: &'a Positions, parameters: &[Option<Type>]) -> Binder<'a> {
+        Binder {
+            catalog,
+            context,
+            positions,
+            parameters: parameters.to_vec(),
+            prerequisites: Vec::new(),
+            tables: Vec::new(),
+            shows_catalog: false,
+            level: Level::new(None, "this clause"),
+            outer: Vec::new(),
+            depth: 0,
+        }
+    }
+
+    /// The types of all parameters.
+    ///
+    /// # Errors
+    /// 42P18 for one whose type nothing gave.
+    pub fn parameter_types(&self) -> Result<Vec<Type>, Error> {
+        let typed = |(n, ty): (usize, &Option<Type>)| {
+            ty.clone().ok_or_else(|| Error::new(SqlState::INDETERMINATE_DATATYPE, format!("could not determine data type of parameter ${}", n + 1)))
+        };
+        self.parameters.iter().enumerate().map(typed).collect()
+    }
+
+    /// `error` with the place of `expr`.
+    pub fn locate(&self, error: Error, expr: &ast::Expr) -> Error {
+        self.locate_at(error, self.positions.at(expr.span().start))
+    }
+
+    /// `error` with a place, if there is one.
+    pub fn locate_at(&self, error: Error, position: Option<u32>) -> Error {
+        match position {
+            Some(position) => error.at(position),
+            None => error,
+        }
+    }
+
+    /// The place of an identifier.
+    pub fn place_of(&self, ident: &ast::Ident) -> Option<u32> {
+        self.positions.at(ident.span.start)
+    }
+
+    /// A table's name as a statement has it.
+    ///
+    /// # Errors
+    /// As [`TableName::new`].
+    pub fn table_name(&self, name: &ast::ObjectName) -> Result<TableName, Error> {
+        TableName::new(name, self.positions)
+    }
+
+    /// The table of this name; it counts as used.
+    ///
+    /// # Errors
+    /// 42P01.
+    pub fn table(&mut self, name: &TableName) -> Result<Arc<Table>, Error> {
+        let table = find_table(self.catalog, name)?.clone();
+        if !self.tables.iter().any(|used| used.id == table.id) {
+            self.tables.push(table.clone());
+        }
+        Ok(table)
+    }
+
+    /// One step deeper into an expression.
+    ///
+    /// # Errors
+    /// 54001 at the bottom.
+    pub fn deeper<T>(&mut self, bind: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        if self.depth >= MAX_DEPTH {
+            return Err(Error::new(SqlState::STATEMENT_TOO_COMPLEX, "the expression is nested too deeply"));
+        }
+        self.depth += 1;
+        let result = bind(self);
+        self.depth -= 1;
+        result
+    }
+
+    /// A column by its name, perhaps qualified.
+    ///
+    /// # Errors
+    /// 42703, 42P01 for an unknown qualifier, 0A000 for a column of an outer query.
+    pub fn column(&mut self, parts: &[ast::Ident]) -> Result<Typed, Error> {
+        let position = parts.first().and_then(|first| self.place_of(first));
+        let names: Vec<String> = parts.iter().map(fold).collect();
+        let (qualifier, name) = match &names[..] {
+            [name] => (None, name),
+            [table, name] => (Some((None, table)), name),
+            [schema, table, name] => (Some((Some(schema), table)), name),
+            _ => return Err(self.locate_at(Error::syntax("improper qualified name (too many dotted names)"), position)),
+        };
+        let find = |relation: &Relation| -> Option<usize> {
+            let named = qualifier.is_none_or(|(schema, table)| {
+                relation.alias == *table && schema.is_none_or(|schema| relation.schema.as_ref() == Some(schema))
+            });
+            named.then(|| relation.columns.iter().position(|column| column.name == *name)).flatten()
+        };
+        if let Some(relation) = &mut self.level.relation {
+            if let Some(column) = find(relation) {
+                let ty = relation.columns[column].ty.clone();
+                return Ok(Typed::new(Expr::Column(relation.place(column, position)), ty));
+            }
+        }
+        let refusal = if self.outer.iter().flatten().any(|relation| find(relation).is_some()) {
+            Error::unsupported("a subquery that refers to the query around it", "Join in the application, or run two statements.")
+        } else {
+            match qualifier {
+                Some((_, table)) if self.level.relation.as_ref().is_none_or(|relation| relation.alias != *table) => {
+                    Error::new(SqlState::UNDEFINED_TABLE, format!("missing FROM-clause entry for table \"{table}\""))
+                }
+                Some((_, table)) => Error::new(SqlState::UNDEFINED_COLUMN, format!("column {table}.{name} does not exist")),
+                None => Error::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")),
+            }
+        };
+        Err(self.locate_at(refusal, position))
+    }
+
+    /// `$n`.
+    ///
+    /// # Errors
+    /// 42601 for other placeholders, 42P02 for a number out of range.
+    pub fn parameter(&mut self, text: &str) -> Result<Typed, Error> {
+        let number: usize = text
+            .strip_prefix('$')
+            .and_then(|digits| digits.parse().ok())
+            .ok_or_else(|| Error::syntax(format!("syntax error at or near \"{text}\"")))?;
+        if number == 0 || number > MAX_PARAMETERS {
+            return Err(Error::new(SqlState::UNDEFINED_PARAMETER, format!("there is no parameter ${number}")));
+        }
+        if self.parameters.len() < number {
+            self.parameters.resize(number, None);
+        }
+        let ty = self.parameters[number - 1].clone().unwrap_or(Type::Unknown);
+        Ok(Typed::new(Expr::Parameter(number - 1), ty))
+    }
+
+    /// Converts `typed` to `target` as far as `context` allows. Literals are read by the target's rules; untyped parameters get its type.
+    ///
+    /// # Errors
+    /// 42846 if there is no such cast; what reading a literal reports.
+    pub fn coerce(&mut self, typed: Typed, target: &Type, context: CastContext) -> Result<Expr, Error> {
+        let Typed { expr, mut ty } = typed;
+        if matches!(ty, Type::Unknown) {
+            match expr {
+                Expr::Constant(Value::Null) => return Ok(expr),
+                Expr::Constant(value) => {
+                    let cast = resolve_cast(&Type::Unknown, target, context)?;
+                    let read = cast.apply(self.context, value.clone())?;
+                    return Ok(if cast.is_immutable() { Expr::Constant(read) } else { Expr::Cast(Box::new((cast, Expr::Constant(value)))) });
+                }
+                Expr::Parameter(n) => {
+                    // Used twice before its type was known: the first use has settled it.
+                    ty = self.parameters[n].get_or_insert_with(|| if matches!(target, Type::Unknown) { Type::Text } else { target.base() }).clone();
+                }
+                _ => ty = Type::Text,
+            }
+        }
+        if ty == *target || matches!(target, Type::Unknown) {
+            return Ok(expr);
+        }
+        let cast = resolve_cast(&ty, target, context)?;
+        Ok(if cast.is_identity() { expr } else { Expr::Cast(Box::new((cast, expr))) })
+    }
+
+    /// Converts what is still unknown to text, as the result of a query must be.
+    ///
+    /// # Errors
+    /// None for literals and parameters.
+    pub fn settle(&mut self, typed: Typed) -> Result<Typed, Error> {
+        if !matches!(typed.ty, Type::Unknown) {
+            return Ok(typed);
+        }
+        if let Expr::Parameter(n) = typed.expr
+            && let Some(ty) = self.parameters[n].clone()
+        {
+            return Ok(Typed::new(typed.expr, ty));
+        }
+        Ok(Typed::new(self.coerce(typed, &Type::Text, CastContext::Implicit)?, Type::Text))
+    }
+
+    /// Converts to boolean, as WHERE and its kin want it.
+    ///
+    /// # Errors
+    /// 42804.
+    pub fn condition(&mut self, typed: Typed, clause: &str) -> Result<Expr, Error> {
+        match typed.ty {
+            Type::Bool => Ok(typed.expr),
+            Type::Unknown => self.coerce(typed, &Type::Bool, CastContext::Implicit),
+            other => Err(Error::new(
+                SqlState::DATATYPE_MISMATCH,
+                format!("argument of {clause} must be type boolean, not type {}", other.plain_name()),
+            )),
+        }
+    }
+
+    /// Binds a condition where no aggregates may stand.
+    ///
+    /// # Errors
+    /// What is wrong with the expression.
+    pub fn bind_condition(&mut self, expr: &ast::Expr, clause: &'static str) -> Result<Expr, Error> {
+        let before = std::mem::replace(&mut self.level.allow_aggregates, Aggregates::NotIn(clause));
+        let result = self.expression(expr).and_then(|typed| self.condition(typed, clause).map_err(|error| self.locate(error, expr)));
+        self.level.allow_aggregates = before;
+        result
+    }
+
+    /// Converts for storing into a column.
+    ///
+    /// # Errors
+    /// 42804 with PostgreSQL's words.
+    pub fn assign(&mut self, typed: Typed, name: &str, target: &Type) -> Result<Expr, Error> {
+        let from = typed.ty.clone();
+        self.coerce(typed, target, CastContext::Assignment).map_err(|error| {
+            if error.code != SqlState::CANNOT_COERCE {
+                return error;
+            }
+            let message = format!("column \"{name}\" is of type {} but expression is of type {}", target.plain_name(), from.plain_name());
+            Error::new(SqlState::DATATYPE_MISMATCH, message).with_hint("You will need to rewrite or cast the expression.")
+        })
+    }
+}
+
+/// The table that a statement names.
+///
+/// # Errors
+/// 42P01 with its position.
+pub fn find_table<'c>(catalog: &'c Catalog, name: &TableName) -> Result<&'c Arc<Table>, Error> {
+    let found = match name.schema.as_deref() {
+        None | Some(crate::catalog::PUBLIC) => catalog.table(&name.name),
+        Some(_) => None,
+    };
+    found.ok_or_else(|| no_table(name))
+}
+
+/// `relation "t" does not exist`.
+pub fn no_table(name: &TableName) -> Error {
+    let written = match &name.schema {
+        Some(schema) => format!("{schema}.{}", name.name),
+        None => name.name.clone(),
+    };
+    let error = Error::new(SqlState::UNDEFINED_TABLE, format!("relation \"{written}\" does not exist"));
+    match name.position {
+        Some(position) => error.at(position),
+        None => error,
+    }
+}

@@ -1,0 +1,311 @@
+//! Binding of calls: functions, aggregates, the forms that SQL writes with words of their own, and subqueries.
+
+use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
+
+use super::binder::{AggregateCall, Aggregates, Binder, Level, Prerequisite, Typed};
+use super::expression::{Comparison, Expr};
+use super::operators::unnested;
+use crate::cast::{CastContext, resolve_cast};
+use crate::error::{Error, SqlState};
+use crate::functions::{BinaryOp, is_aggregate, resolve_aggregate, resolve_binary, resolve_function};
+use crate::parse::fold;
+use crate::types::Type;
+use crate::value::Value;
+
+impl Binder<'_> {
+    /// The rest of [`Binder::expression`]: whatever calls something.
+    pub(super) fn call_form(&mut self, expr: &ast::Expr) -> Result<Typed, Error> {
+        match expr {
+            ast::Expr::Function(function) => self.function(function),
+            ast::Expr::Extract { field, expr, .. } => {
+                let field = Typed::new(Expr::Constant(Value::text(field.to_string().trim_matches(['\'', '"']).to_lowercase())), Type::Text);
+                let operand = self.expression(expr)?;
+                self.call("extract", vec![field, operand])
+            }
+            ast::Expr::Ceil { expr, field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => self.call_over("ceil", &[expr]),
+            ast::Expr::Floor { expr, field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => self.call_over("floor", &[expr]),
+            ast::Expr::Position { expr, r#in } => self.call_over("strpos", &[r#in, expr]),
+            ast::Expr::Substring { expr, substring_from, substring_for, .. } => {
+                let one = ast::Expr::value(ast::Value::Number("1".to_owned(), false));
+                let mut arguments: Vec<&ast::Expr> = vec![expr];
+                match (substring_from, substring_for) {
+                    (Some(from), Some(length)) => arguments.extend([&**from, &**length]),
+                    (Some(from), None) => arguments.push(from),
+                    (None, Some(length)) => arguments.extend([&one, &**length]),
+                    (None, None) => {}
+                }
+                self.call_over("substring", &arguments)
+            }
+            ast::Expr::Trim { trim_where, trim_what, expr, trim_characters } => {
+                let name = match trim_where {
+                    Some(ast::TrimWhereField::Leading) => "ltrim",
+                    Some(ast::TrimWhereField::Trailing) => "rtrim",
+                    Some(ast::TrimWhereField::Both) | None => "btrim",
+                };
+                let mut arguments: Vec<&ast::Expr> = vec![expr];
+                arguments.extend(trim_what.as_deref());
+                arguments.extend(trim_characters.iter().flatten());
+                self.call_over(name, &arguments)
+            }
+            ast::Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+                let mut arguments: Vec<&ast::Expr> = vec![expr, overlay_what, overlay_from];
+                arguments.extend(overlay_for.as_deref());
+                self.call_over("overlay", &arguments)
+            }
+            ast::Expr::Subquery(query) => self.scalar_subquery(query),
+            ast::Expr::Exists { subquery, negated } => self.exists(subquery, *negated),
+            ast::Expr::InSubquery { expr, subquery, negated } => self.in_subquery(expr, subquery, *negated),
+            ast::Expr::Tuple(_) => Err(Error::unsupported("a row value here", "Name the columns one by one.")),
+            ast::Expr::CompoundFieldAccess { .. } => Err(Error::unsupported("a subscript", "")),
+            ast::Expr::SimilarTo { .. } => Err(Error::unsupported("SIMILAR TO", "Use LIKE or the operator ~.")),
+            ast::Expr::GroupingSets(_) | ast::Expr::Cube(_) | ast::Expr::Rollup(_) => Err(Error::unsupported("grouping sets", "Use one GROUP BY a statement.")),
+            other => Err(Error::unsupported(format_args!("the expression {other}"), "")),
+        }
+    }
+
+    fn call_over(&mut self, name: &str, arguments: &[&ast::Expr]) -> Result<Typed, Error> {
+        let arguments = arguments.iter().map(|argument| self.expression(argument)).collect::<Result<_, _>>()?;
+        self.call(name, arguments)
+    }
+
+    /// Calls a function with bound arguments.
+    ///
+    /// # Errors
+    /// 42883, 42725.
+    pub fn call(&mut self, name: &str, arguments: Vec<Typed>) -> Result<Typed, Error> {
+        let types: Vec<Type> = arguments.iter().map(|argument| argument.ty.clone()).collect();
+        let function = resolve_function(name, &types)?;
+        let arguments = arguments
+            .into_iter()
+            .zip(function.arguments.clone())
+            .map(|(argument, target)| self.coerce(argument, &target, CastContext::Implicit))
+            .collect::<Result<_, _>>()?;
+        let ty = function.result.clone();
+        Ok(Typed::new(Expr::Function(Box::new(function), arguments), ty))
+    }
+
+    fn function(&mut self, function: &ast::Function) -> Result<Typed, Error> {
+        let parts: Option<Vec<String>> = function.name.0.iter().map(|part| part.as_ident().map(fold)).collect();
+        let name = match parts.as_deref() {
+            Some([name]) => name.clone(),
+            Some([schema, name]) if schema == "pg_catalog" => name.clone(),
+            _ => return Err(Error::new(SqlState::UNDEFINED_FUNCTION, format!("function {} does not exist", function.name))),
+        };
+        if function.over.is_some() {
+            return Err(Error::unsupported("a window function", "Window functions come with a later version."));
+        }
+        if !function.within_group.is_empty() {
+            return Err(Error::unsupported("WITHIN GROUP", ""));
+        }
+        if function.null_treatment.is_some() || !matches!(function.parameters, FunctionArguments::None) {
+            return Err(Error::syntax(format!("the form of the call of {name} is not known")));
+        }
+        if is_aggregate(&name) {
+            return self.aggregate(&name, function);
+        }
+        if function.filter.is_some() {
+            let message = format!("FILTER specified, but {name} is not an aggregate function");
+            return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message));
+        }
+        let arguments = match &function.args {
+            FunctionArguments::None => Vec::new(),
+            FunctionArguments::Subquery(_) => return Err(Error::unsupported("a subquery as the only argument", "Put it into parentheses.")),
+            FunctionArguments::List(list) => {
+                if list.duplicate_treatment.is_some() {
+                    return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("DISTINCT specified, but {name} is not an aggregate function")));
+                }
+                if !list.clauses.is_empty() {
+                    return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("ORDER BY specified, but {name} is not an aggregate function")));
+                }
+                list.args.iter().map(plain_argument).collect::<Result<Vec<_>, _>>()?
+            }
+        };
+        let bound = arguments.iter().map(|argument| self.expression(argument)).collect::<Result<Vec<_>, _>>()?;
+        self.named_call(&name, bound)
+    }
+
+    fn named_call(&mut self, name: &str, arguments: Vec<Typed>) -> Result<Typed, Error> {
+        match (name, arguments.len()) {
+            ("coalesce", 1..) => {
+                let (operands, ty) = self.alike("COALESCE", arguments)?;
+                Ok(Typed::new(Expr::Coalesce(operands), ty))
+            }
+            ("greatest" | "least", 1..) => {
+                let greatest = name == "greatest";
+                let (operands, ty) = self.alike(if greatest { "GREATEST" } else { "LEAST" }, arguments)?;
+                Ok(Typed::new(Expr::Extreme { operands, greatest }, ty))
+            }
+            ("nullif", 2) => self.null_if(arguments),
+            ("current_timestamp", 0) => self.call("now", Vec::new()),
+            ("localtimestamp", 0) => self.now_as(&Type::Timestamp(None)),
+            ("current_date", 0) => self.now_as(&Type::Date),
+            ("localtime", 0) => self.now_as(&Type::Time(None)),
+            ("current_role", 0) => self.call("current_user", Vec::new()),
+            ("current_catalog", 0) => self.call("current_database", Vec::new()),
+            ("current_timestamp" | "localtimestamp", 1) => {
+                Err(Error::unsupported("a precision of CURRENT_TIMESTAMP", "Cast it to timestamptz(n)."))
+            }
+            ("txid_current" | "pg_current_xact_id", 0) => Ok(Typed::new(self.slot(Prerequisite::TxidCurrent), Type::Int64)),
+            ("txid_status", 1) => {
+                let id = arguments.into_iter().next().expect("counted above");
+                let id = self.coerce(id, &Type::Int64, CastContext::Implicit)?;
+                if id.uses_columns() {
+                    return Err(Error::unsupported("txid_status() of a column", "Ask for one id at a time."));
+                }
+                Ok(Typed::new(self.slot(Prerequisite::TxidStatus(id)), Type::Text))
+            }
+            ("generate_series" | "unnest" | "generate_subscripts" | "regexp_split_to_table", _) => {
+                Err(Error::unsupported(format_args!("the set-returning function {name} outside FROM"), "Put it into FROM."))
+            }
+            _ => self.call(name, arguments),
+        }
+    }
+
+    fn now_as(&mut self, target: &Type) -> Result<Typed, Error> {
+        let now = self.call("now", Vec::new())?;
+        Ok(Typed::new(self.coerce(now, target, CastContext::Explicit)?, target.clone()))
+    }
+
+    fn null_if(&mut self, arguments: Vec<Typed>) -> Result<Typed, Error> {
+        let mut arguments = arguments.into_iter();
+        let (Some(operand), Some(value)) = (arguments.next(), arguments.next()) else {
+            return Err(Error::internal("NULLIF was counted wrong"));
+        };
+        let op = resolve_binary(BinaryOp::Equal, &operand.ty, &value.ty)?;
+        let value = self.coerce(value, &op.right, CastContext::Implicit)?;
+        let operand = match operand.ty {
+            Type::Unknown => Typed::new(self.coerce(operand, &op.left, CastContext::Implicit)?, op.left.clone()),
+            _ => operand,
+        };
+        let cast = resolve_cast(&operand.ty, &op.left, CastContext::Implicit)?;
+        let comparison = Comparison { op, cast: (!cast.is_identity()).then_some(cast), value };
+        Ok(Typed::new(Expr::NullIf(Box::new((operand.expr, comparison))), operand.ty))
+    }
+
+    fn aggregate(&mut self, name: &str, function: &ast::Function) -> Result<Typed, Error> {
+        if let Aggregates::NotIn(clause) = self.level.allow_aggregates {
+            let message = match clause {
+                "" => "aggregate function calls cannot be nested".to_owned(),
+                clause => format!("aggregate functions are not allowed in {clause}"),
+            };
+            return Err(Error::new(SqlState::GROUPING_ERROR, message));
+        }
+        let FunctionArguments::List(list) = &function.args else {
+            return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("{name}(*) must be used to call a parameterless aggregate function")));
+        };
+        // Inside, no further aggregate may stand.
+        self.level.allow_aggregates = Aggregates::NotIn("");
+        let call = self.aggregate_call(name, list, function.filter.as_deref());
+        self.level.allow_aggregates = Aggregates::Allowed;
+        let call = call?;
+        let ty = call.function.result.clone();
+        self.level.aggregates.push(call);
+        Ok(Typed::new(Expr::Aggregate(self.level.aggregates.len() - 1), ty))
+    }
+
+    fn aggregate_call(&mut self, name: &str, list: &ast::FunctionArgumentList, filter: Option<&ast::Expr>) -> Result<AggregateCall, Error> {
+        let star = matches!(&list.args[..], [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)]);
+        let distinct = matches!(list.duplicate_treatment, Some(ast::DuplicateTreatment::Distinct));
+        let mut bound = Vec::new();
+        if !star {
+            for argument in &list.args {
+                bound.push(self.expression(plain_argument(argument)?)?);
+            }
+            if bound.is_empty() && name == "count" {
+                return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, "count(*) must be used to call a parameterless aggregate function"));
+            }
+        } else if name != "count" || distinct {
+            return Err(Error::new(SqlState::UNDEFINED_FUNCTION, format!("function {name}() does not exist")));
+        }
+        let types: Vec<Type> = bound.iter().map(|argument| argument.ty.clone()).collect();
+        let function = resolve_aggregate(name, &types)?;
+        let arguments = bound
+            .into_iter()
+            .zip(function.arguments.clone())
+            .map(|(argument, target)| self.coerce(argument, &target, CastContext::Implicit))
+            .collect::<Result<_, _>>()?;
+        let mut order_by = Vec::new();
+        for clause in &list.clauses {
+            let ast::FunctionArgumentClause::OrderBy(keys) = clause else {
+                return Err(Error::unsupported(format_args!("{clause} in a call of an aggregate"), ""));
+            };
+            for key in keys {
+                let typed = self.expression(&key.expr)?;
+                let descending = key.options.asc == Some(false);
+                order_by.push((self.settle(typed)?.expr, descending, key.options.nulls_first.unwrap_or(descending)));
+            }
+        }
+        let filter = match filter {
+            Some(filter) => {
+                let typed = self.expression(filter)?;
+                Some(self.condition(typed, "FILTER")?)
+            }
+            None => None,
+        };
+        Ok(AggregateCall { function, arguments, distinct, filter, order_by })
+    }
+
+    /// A new slot for what has to be worked out first.
+    fn slot(&mut self, prerequisite: Prerequisite) -> Expr {
+        self.prerequisites.push(prerequisite);
+        Expr::Slot(self.prerequisites.len() - 1)
+    }
+
+    /// Plans a subquery at a level of its own.
+    fn subquery(&mut self, query: &ast::Query) -> Result<super::select::SelectPlan, Error> {
+        self.deeper(|binder| {
+            let outer = std::mem::replace(&mut binder.level, Level::new(None, "this clause"));
+            let Level { relation, aggregates, allow_aggregates } = outer;
+            binder.outer.push(relation);
+            let plan = binder.query(query);
+            let relation = binder.outer.pop().flatten();
+            binder.level = Level { relation, aggregates, allow_aggregates };
+            plan
+        })
+    }
+
+    fn one_column(&mut self, query: &ast::Query) -> Result<(super::select::SelectPlan, Type), Error> {
+        let plan = self.subquery(query)?;
+        match &plan.columns[..] {
+            [column] => {
+                let ty = column.ty.clone();
+                Ok((plan, ty))
+            }
+            _ => Err(Error::syntax("subquery must return only one column")),
+        }
+    }
+
+    fn scalar_subquery(&mut self, query: &ast::Query) -> Result<Typed, Error> {
+        let (plan, ty) = self.one_column(query)?;
+        Ok(Typed::new(self.slot(Prerequisite::Scalar(Box::new(plan))), ty))
+    }
+
+    /// A subquery whose column becomes an array, and the type of its elements.
+    pub(super) fn list_subquery(&mut self, query: &ast::Query) -> Result<(Expr, Type), Error> {
+        let (plan, ty) = self.one_column(query)?;
+        Ok((self.slot(Prerequisite::List(Box::new(plan), ty.clone())), ty))
+    }
+
+    fn exists(&mut self, query: &ast::Query, negated: bool) -> Result<Typed, Error> {
+        let plan = self.subquery(query)?;
+        let slot = self.slot(Prerequisite::Exists(Box::new(plan)));
+        Ok(Typed::new(if negated { Expr::Not(Box::new(slot)) } else { slot }, Type::Bool))
+    }
+
+    fn in_subquery(&mut self, operand: &ast::Expr, query: &ast::Query, negated: bool) -> Result<Typed, Error> {
+        if let ast::Expr::Tuple(_) = unnested(operand) {
+            return Err(Error::unsupported("a row value before IN (SELECT ...)", "Compare one column."));
+        }
+        let operand = self.expression(operand)?;
+        let (slot, element) = self.list_subquery(query)?;
+        self.quantified_over(BinaryOp::Equal, operand, Typed::new(slot, Type::Array(Box::new(element))), false, negated)
+    }
+}
+
+fn plain_argument(argument: &FunctionArg) -> Result<&ast::Expr, Error> {
+    match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Ok(expr),
+        FunctionArg::Unnamed(_) => Err(Error::syntax("* is an argument of count only")),
+        FunctionArg::Named { .. } | FunctionArg::ExprNamed { .. } => Err(Error::unsupported("a named argument", "Give the arguments in their order.")),
+    }
+}

@@ -1,0 +1,290 @@
+//! What a statement that runs gives its caller: rows to pull, data to take, or a tag.
+//!
+//! None of them holds the session; it is handed in with each call. A stream whose transaction has ended meanwhile says so (34000).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Session;
+use super::api::{Column, CommandTag, CopyFormat, Row};
+use super::cancel::{Live, interruptible};
+use super::prepared::Compiled;
+use super::statement::{End, interrupted, valid};
+use super::transaction::{Block, Open};
+use crate::error::{Error, SqlState};
+use crate::exec::copy::{CopyInState, CopyOutState};
+use crate::exec::{Run, SelectStream};
+use crate::plan::Body;
+
+/// A statement that was started.
+pub enum Execution {
+    /// It gives rows.
+    Rows(RowStream),
+    /// It is complete.
+    Done(CommandTag),
+    /// It wants data.
+    CopyIn(CopyIn),
+    /// It gives data.
+    CopyOut(CopyOut),
+    /// There was nothing to run.
+    Empty,
+}
+
+/// Rows of a statement.
+pub struct RowStream {
+    columns: Arc<[Column]>,
+    ready: std::vec::IntoIter<Row>,
+    more: Option<Box<(Run, SelectStream, Live)>>,
+    given: u64,
+    /// The tag of a statement that was complete before its rows were given; `SELECT` counts what was given.
+    tag: CommandTag,
+}
+
+impl RowStream {
+    pub(super) fn held(columns: Option<Arc<[Column]>>, rows: Vec<Row>, tag: CommandTag) -> RowStream {
+        RowStream { columns: columns.unwrap_or_else(|| Arc::from([])), ready: rows.into_iter(), more: None, given: 0, tag }
+    }
+
+    pub(super) fn live(run: Run, rows: Vec<Row>, stream: SelectStream, live: Live) -> RowStream {
+        let mut held = RowStream::held(run.plan.columns.clone(), rows, CommandTag::counted("SELECT", 0));
+        held.more = Some(Box::new((run, stream, live)));
+        held
+    }
+
+    /// The columns of the rows.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The next rows, `max_rows` at most and at least one; `None` when the statement is complete.
+    ///
+    /// # Errors
+    /// What the statement reports; its transaction has failed or ended then.
+    pub async fn next(&mut self, session: &mut Session, max_rows: usize) -> Result<Option<Vec<Row>>, Error> {
+        loop {
+            let whole = max_rows >= self.ready.len();
+            let rows: Vec<Row> = if whole { std::mem::take(&mut self.ready).collect() } else { self.ready.by_ref().take(max_rows).collect() };
+            if !rows.is_empty() {
+                self.given += rows.len() as u64;
+                return Ok(Some(rows));
+            }
+            let Some(mut more) = self.more.take() else { return Ok(None) };
+            let (run, stream, live) = &mut *more;
+            let batch = session.continued(live, async |open: &mut Open| {
+                let plan = run.plan.clone();
+                let Body::Select(select) = &plan.body else { return Err(Error::internal("rows of what is no query")) };
+                let batch = stream.next(select, run, &mut *open.transaction).await;
+                match batch {
+                    Ok(batch) => Ok(batch),
+                    Err(error) => Err(valid(error, &mut *open.transaction).await),
+                }
+            });
+            match batch.await? {
+                Some(batch) => {
+                    self.ready = batch.into_iter();
+                    self.more = Some(more);
+                }
+                None => {
+                    session.finish_live(live).await?;
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// The tag: for a query with the rows given so far.
+    pub fn tag(&self) -> CommandTag {
+        if self.tag.command == "SELECT" { CommandTag::counted("SELECT", self.given) } else { self.tag.clone() }
+    }
+}
+
+/// COPY FROM STDIN, to be fed.
+pub struct CopyIn {
+    run: Run,
+    state: CopyInState,
+    live: Live,
+}
+
+impl CopyIn {
+    pub(super) fn new(run: Run, state: CopyInState, live: Live) -> CopyIn {
+        CopyIn { run, state, live }
+    }
+
+    /// The layout of the data.
+    pub fn format(&self) -> CopyFormat {
+        match &self.run.plan.body {
+            Body::CopyIn(plan) if plan.options.csv => CopyFormat::Csv,
+            _ => CopyFormat::Text,
+        }
+    }
+
+    /// How many columns a line has.
+    pub fn columns(&self) -> usize {
+        match &self.run.plan.body {
+            Body::CopyIn(plan) => plan.columns.len(),
+            _ => 0,
+        }
+    }
+
+    /// Takes a piece of the data, cut anywhere.
+    ///
+    /// # Errors
+    /// What is wrong with the data; the transaction has failed or ended then.
+    pub async fn data(&mut self, session: &mut Session, bytes: &[u8]) -> Result<(), Error> {
+        let (run, state) = (&self.run, &mut self.state);
+        let work = async |open: &mut Open| {
+            let Body::CopyIn(plan) = &run.plan.body else { return Err(Error::internal("data for what is no COPY")) };
+            match state.data(plan, run, &mut *open.transaction, bytes).await {
+                Ok(()) => Ok(()),
+                Err(error) => Err(valid(error, &mut *open.transaction).await),
+            }
+        };
+        session.continued(&mut self.live, work).await
+    }
+
+    /// Ends the data.
+    ///
+    /// # Errors
+    /// As [`CopyIn::data`]; what the commit reports, outside a block.
+    pub async fn finish(self, session: &mut Session) -> Result<CommandTag, Error> {
+        let CopyIn { run, state, mut live } = self;
+        let work = async |open: &mut Open| {
+            let Body::CopyIn(plan) = &run.plan.body else { return Err(Error::internal("data for what is no COPY")) };
+            match state.finish(plan, &run, &mut *open.transaction).await {
+                Ok(rows) => open.transaction.end_statement(false).await.map(|()| rows),
+                Err(error) => Err(valid(error, &mut *open.transaction).await),
+            }
+        };
+        let rows = session.continued(&mut live, work).await?;
+        session.finish_live(&live).await?;
+        Ok(CommandTag::counted("COPY", rows))
+    }
+
+    /// The client gave up; the error to report.
+    pub async fn fail(self, session: &mut Session, message: &str) -> Error {
+        session.fail().await;
+        Error::new(SqlState::QUERY_CANCELED, format!("COPY from stdin failed: {message}"))
+    }
+}
+
+/// COPY TO STDOUT, to be pulled.
+pub struct CopyOut {
+    run: Run,
+    state: CopyOutState,
+    live: Live,
+    done: bool,
+}
+
+impl CopyOut {
+    pub(super) fn new(run: Run, state: CopyOutState, live: Live) -> CopyOut {
+        CopyOut { run, state, live, done: false }
+    }
+
+    /// The layout of the data.
+    pub fn format(&self) -> CopyFormat {
+        match &self.run.plan.body {
+            Body::CopyOut(_, options) if options.csv => CopyFormat::Csv,
+            _ => CopyFormat::Text,
+        }
+    }
+
+    /// How many columns a line has.
+    pub fn columns(&self) -> usize {
+        match &self.run.plan.body {
+            Body::CopyOut(plan, _) => plan.columns.len(),
+            _ => 0,
+        }
+    }
+
+    /// The next piece of the data: whole lines. `None` at the end.
+    ///
+    /// # Errors
+    /// What the query reports; its transaction has failed or ended then.
+    pub async fn next(&mut self, session: &mut Session) -> Result<Option<Bytes>, Error> {
+        if self.done {
+            return Ok(None);
+        }
+        let (run, state) = (&self.run, &mut self.state);
+        let work = async |open: &mut Open| {
+            let Body::CopyOut(plan, options) = &run.plan.body else { return Err(Error::internal("data of what is no COPY")) };
+            match state.next(plan, options, run, &mut *open.transaction).await {
+                Ok(data) => Ok(data),
+                Err(error) => Err(valid(error, &mut *open.transaction).await),
+            }
+        };
+        let data = session.continued(&mut self.live, work).await?;
+        if data.is_none() {
+            self.done = true;
+            session.finish_live(&self.live).await?;
+        }
+        Ok(data)
+    }
+
+    /// The tag, with the rows given so far.
+    pub fn tag(&self) -> CommandTag {
+        CommandTag::counted("COPY", self.state.rows())
+    }
+}
+
+/// The statements of a simple query, one after another.
+///
+/// Outside a block they are one implicit transaction, which commits with the last of them. After an error the rest is not run.
+pub struct Script {
+    statements: Arc<[Arc<Compiled>]>,
+    next: usize,
+    /// Nothing is left to do, or an error ended it.
+    over: bool,
+}
+
+impl Script {
+    pub(super) fn new(statements: Arc<[Arc<Compiled>]>) -> Script {
+        Script { statements, next: 0, over: false }
+    }
+
+    /// Runs the next statement. What the one before gave must have been pulled to its end. `None` when all are done.
+    ///
+    /// # Errors
+    /// What the statement reports, or the commit of the implicit transaction.
+    pub async fn next(&mut self, session: &mut Session) -> Result<Option<Execution>, Error> {
+        if std::mem::replace(&mut self.over, true) {
+            return Ok(None);
+        }
+        let Some(statement) = self.statements.get(self.next).cloned() else {
+            if self.statements.is_empty() && self.next == 0 {
+                return Ok(Some(Execution::Empty));
+            }
+            // A result that streamed left the transaction open.
+            session.sync().await?;
+            return Ok(None);
+        };
+        self.next += 1;
+        let last = self.next == self.statements.len();
+        let execution = session.run(&statement, Vec::new(), if last { End::Commit } else { End::Stay }).await?;
+        self.over = false;
+        Ok(Some(execution))
+    }
+}
+
+impl Session {
+    /// Goes on with a statement that was half done, in its transaction.
+    async fn continued<T>(&mut self, live: &mut Live, work: impl AsyncFnOnce(&mut Open) -> Result<T, Error>) -> Result<T, Error> {
+        let Some(mut open) = self.open.take_if(|open| open.serial == live.serial) else {
+            return Err(Error::new(SqlState::INVALID_CURSOR_NAME, "the transaction of this result has ended"));
+        };
+        let mut transaction_deadline = open.deadline.take();
+        let result = interruptible(&self.cancel, &mut [live.deadline.as_mut(), transaction_deadline.as_mut()], work(&mut open)).await;
+        open.deadline = transaction_deadline;
+        self.open = Some(open);
+        let result = result.unwrap_or_else(|interrupt| Err(interrupted(interrupt)));
+        if result.is_err() {
+            self.fail().await;
+        }
+        result
+    }
+
+    /// The end of a statement that was half done: commits where it commits by itself.
+    async fn finish_live(&mut self, live: &Live) -> Result<(), Error> {
+        if live.commits && self.block == Block::None { self.commit().await } else { Ok(()) }
+    }
+}
