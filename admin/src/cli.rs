@@ -91,6 +91,35 @@ pub enum Command {
         #[command(flatten)]
         wait: WaitArgs,
     },
+    /// Let no more clients in; the database stays in memory.
+    DbClose {
+        /// Name of the database.
+        database: String,
+        /// Whether to wait.
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Take a closed database out of memory.
+    DbUnload {
+        /// Name of the database.
+        database: String,
+        /// Although it is open, closing or has sessions; they end.
+        #[arg(long)]
+        force: bool,
+        /// Whether to wait.
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Destroy an unloaded database, with all its data, for ever.
+    DbDestroy {
+        /// Name of the database.
+        database: String,
+        /// Whether to wait.
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// List all databases, and whether they are loaded and open.
+    DbList,
     /// Show the state of a database, or of all.
     DbStatus {
         /// Name of the database. Default: all of them.

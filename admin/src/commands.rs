@@ -61,6 +61,24 @@ impl Session {
                 let send = async |mut client: pb::AdminClient<_>| client.db_open(request.clone()).await;
                 self.change(database, Goal::Open, ["open started", "is already open"], *wait, send).await
             }
+            Command::DbClose { database, wait } => {
+                let request = pb::DbCloseRequest { database: database.clone() };
+                let send = async |mut client: pb::AdminClient<_>| client.db_close(request.clone()).await;
+                self.change(database, Goal::Closed, ["close started", "is already closed"], *wait, send).await
+            }
+            Command::DbUnload { database, force, wait } => {
+                let request = pb::DbUnloadRequest { database: database.clone(), force: *force };
+                let send = async |mut client: pb::AdminClient<_>| client.db_unload(request.clone()).await;
+                let words = ["unload started", "is already unloaded, or being unloaded"];
+                self.change(database, Goal::Unloaded, words, *wait, send).await
+            }
+            Command::DbDestroy { database, wait } => {
+                let request = pb::DbDestroyRequest { database: database.clone() };
+                let send = async |mut client: pb::AdminClient<_>| client.db_destroy(request.clone()).await;
+                let words = ["destroy started", "is being destroyed already"];
+                self.change(database, Goal::Destroyed, words, *wait, send).await
+            }
+            Command::DbList => self.db_list().await,
             Command::DbStatus { database, sections } => self.db_status(database.as_deref(), *sections).await,
             Command::DbVerify { database } => self.db_verify(database).await,
         }
@@ -117,6 +135,17 @@ impl Session {
             }
         }
         Ok(Exit::Done)
+    }
+
+    async fn db_list(&self) -> Result<Exit, Failure> {
+        let request = pb::DbStatusRequest { database: None };
+        let send = async |mut client: pb::AdminClient<_>| client.db_status(request.clone()).await;
+        let reply = self.grid.call(Kind::Question, LIMIT, send).await?;
+        self.print(&reply, || {
+            let stale = reply.stale.as_ref().map(|stale| render::stale(stale, self.zone) + "\n").unwrap_or_default();
+            stale + &render::list(&reply.databases)
+        })?;
+        Ok(if reply.stale.is_some() { Exit::Unreachable } else { Exit::Done })
     }
 
     async fn db_status(&self, database: Option<&str>, sections: SectionArgs) -> Result<Exit, Failure> {

@@ -146,6 +146,20 @@ fn note(element: &pb::Element) -> String {
     }
 }
 
+/// Databases, one a line.
+#[must_use]
+pub fn list(databases: &[pb::DatabaseStatus]) -> String {
+    let letter = |yes: bool| if yes { "Y" } else { "N" }.to_owned();
+    let rows: Vec<Vec<String>> = databases
+        .iter()
+        .map(|status| {
+            let loaded = status.load.starts_with("loaded");
+            vec![status.name.clone(), letter(loaded), letter(status.open == "open")]
+        })
+        .collect();
+    table::render(&[text("Database"), text("Loaded"), text("Opened")], &rows)
+}
+
 /// The grid and its instances.
 #[must_use]
 pub fn grid(reply: &pb::GridDisplayReply, zone: Zone) -> String {

@@ -19,6 +19,9 @@ const LOOK_LIMIT: Duration = Duration::from_secs(10);
 /// How long nobody may answer before waiting without a limit gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Number of the refusal that says that there is no such database.
+const NO_DATABASE: u32 = 2;
+
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
@@ -26,24 +29,35 @@ pub enum Goal {
     Loaded,
     /// Every element open.
     Open,
+    /// No element open.
+    Closed,
+    /// No element in memory.
+    Unloaded,
+    /// No record of the database.
+    Destroyed,
 }
 
 impl Goal {
     fn is_reached(self, status: &str) -> bool {
+        let open = matches!(status, "opening" | "opened" | "closing" | "close failed");
         match self {
-            Self::Loaded => {
-                matches!(status, "loaded" | "opening" | "opened" | "open failed" | "closing" | "close failed")
-            }
+            Self::Loaded => open || matches!(status, "loaded" | "open failed"),
             Self::Open => status == "opened",
+            Self::Closed => !open,
+            Self::Unloaded => matches!(status, "unloaded" | "create failed"),
+            Self::Destroyed => status == "destroyed",
         }
     }
 
-    /// `loaded` or `open`.
+    /// What the database is then.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             Self::Loaded => "loaded",
             Self::Open => "open",
+            Self::Closed => "closed",
+            Self::Unloaded => "unloaded",
+            Self::Destroyed => "destroyed",
         }
     }
 
@@ -52,6 +66,9 @@ impl Goal {
         match self {
             Self::Loaded => matches!(wanted, "loaded" | "open"),
             Self::Open => wanted == "open",
+            Self::Closed => wanted != "open",
+            Self::Unloaded => wanted == "unloaded",
+            Self::Destroyed => wanted == "destroyed",
         }
     }
 }
@@ -121,6 +138,8 @@ pub async fn until_done(
                 }
                 "no instance answers".clone_into(&mut state);
             }
+            // Nothing is left of it, not even its name.
+            Err(Failure::Refused(refused)) if goal == Goal::Destroyed && refused.number == NO_DATABASE => return Ok(()),
             Err(failure) => return Err(failure),
         }
         if limit != 0 && start.elapsed() >= Duration::from_secs(limit) {

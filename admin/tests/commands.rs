@@ -28,6 +28,8 @@ struct Group {
     live: Mutex<LiveView>,
     /// What every question and proposal meets instead of an answer.
     trouble: Mutex<Option<PortError>>,
+    /// Sessions of every database.
+    sessions: Mutex<u32>,
     /// Hash of every element that differs from the others of its set.
     hashes: Mutex<BTreeMap<u64, Result<String, String>>>,
     /// Statuses that the data instances report with the next question.
@@ -115,6 +117,10 @@ impl Port for Group {
             self.apply(&up).map_err(PortError::Refused)?;
         }
         Ok(Arc::new(lock(&self.model).clone()))
+    }
+
+    fn sessions(&self, _database: &str) -> u32 {
+        *lock(&self.sessions)
     }
 
     async fn verify(&self, _model: &Model, database: &Database) -> Result<Vec<SetHashes>, PortError> {
@@ -459,6 +465,36 @@ fn waiting_ends_with_its_time() {
 }
 
 #[test]
+fn a_database_goes_down_step_by_step() {
+    let grid = Grid::open();
+    let refused = |line: &str| grid.run(line).err;
+    assert_eq!(
+        refused("dbUnload database1"),
+        "Error 15: Database database1 is open\n  Close it first: quorate-admin dbClose database1\n"
+    );
+    *lock(&grid.group.script) = vec![Status::Loaded, Status::Closing, Status::Opened];
+    let closed = grid.run("dbClose database1 -wait 20");
+    assert_eq!(closed.out, "Database database1 close started\nDatabase database1 is closed\n", "{closed:?}");
+    assert_eq!(refused("dbClose database1"), "Error 14: Database database1 is already closed\n");
+    assert_eq!(grid.run("dbList").out, "Database  Loaded Opened\n--------- ------ ------\ndatabase1 Y      N\n");
+
+    *lock(&grid.group.sessions) = 3;
+    assert_eq!(
+        refused("dbUnload database1"),
+        "Error 25: Database database1 has 3 sessions\n  \
+         Wait until they end, or end them: quorate-admin dbUnload database1 -force\n"
+    );
+    *lock(&grid.group.script) = vec![Status::Unloaded, Status::Unloading, Status::Loaded];
+    let unloaded = grid.run("dbUnload database1 -force -wait 20");
+    assert_eq!(unloaded.out, "Database database1 unload started\nDatabase database1 is unloaded\n", "{unloaded:?}");
+
+    *lock(&grid.group.script) = vec![Status::Destroyed, Status::Destroying, Status::Unloaded];
+    let destroyed = grid.run("dbDestroy database1 -wait 20");
+    assert_eq!(destroyed.out, "Database database1 destroy started\nDatabase database1 is destroyed\n", "{destroyed:?}");
+    assert!(refused("dbStatus database1").starts_with("Error 2: Database database1 does not exist\n"));
+}
+
+#[test]
 fn replicas_are_compared() {
     let grid = Grid::open();
     let same = grid.run("dbVerify database1");
@@ -520,8 +556,26 @@ fn requests_reach_the_active_instance() {
     let ended = run(&format!("--at {at} dbStatus database1"));
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.out.contains("created,loaded-complete,open"), "{ended:?}");
+    // A data instance knows only some management instance, which need not be the active one.
+    let data = Arc::new(Group::default());
+    *lock(&data.trouble) = Some(PortError::NotActive { active: Some(at.to_string()) });
+    let at = grid.runtime.block_on(serve(&data));
+    assert_eq!(run(&format!("--at {at} dbStatus database1")).code, 0);
     let refused = run(&format!("--at {at} dbOpen database1"));
     assert_eq!((refused.code, refused.err.as_str()), (1, "Error 12: Database database1 is already open\n"));
+}
+
+#[test]
+fn instances_that_point_at_each_other_end_the_search() {
+    let grid = Grid::made();
+    let (left, right) = (Arc::new(Group::default()), Arc::new(Group::default()));
+    let at = grid.runtime.block_on(serve(&left));
+    let to = grid.runtime.block_on(serve(&right));
+    *lock(&left.trouble) = Some(PortError::NotActive { active: Some(to.to_string()) });
+    *lock(&right.trouble) = Some(PortError::NotActive { active: Some(at.to_string()) });
+    let ended = run(&format!("--at {at} dbLoad database1"));
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.err.contains("no management instance is active"), "{ended:?}");
 }
 
 #[test]

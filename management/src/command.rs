@@ -328,6 +328,14 @@ pub enum Refused {
     /// No element has this number.
     #[error("Element {0} does not exist")]
     NoElementNumber(ElementNumber),
+    /// Unloading what is in use.
+    #[error("Database {name} has {sessions} sessions")]
+    HasSessions {
+        /// Database.
+        name: String,
+        /// How many.
+        sessions: u32,
+    },
     /// A change that the table of statuses does not have.
     #[error("Element {element} cannot go from {from} to {to}")]
     Forbidden {
@@ -369,6 +377,7 @@ impl Refused {
             Self::OldIncarnation { .. } => 22,
             Self::NoElementNumber(_) => 23,
             Self::Forbidden { .. } => 24,
+            Self::HasSessions { .. } => 25,
         }
     }
 
@@ -395,6 +404,9 @@ impl Refused {
             Self::StillOpen(name) => format!("Close it first: quorate-admin dbClose {name}"),
             Self::StillClosing { name, .. } => {
                 format!("Wait until it is closed, or unload it all the same: quorate-admin dbUnload {name} -force")
+            }
+            Self::HasSessions { name, .. } => {
+                format!("Wait until they end, or end them: quorate-admin dbUnload {name} -force")
             }
             Self::StillLoaded(name) => format!("Unload it first: quorate-admin dbUnload {name}"),
             Self::ForeignInstance(_) => {

@@ -16,11 +16,13 @@ use quorate_proto::admin as pb;
 use quorate_proto::admin::AdminClient;
 use thiserror::Error;
 use tokio::time::Instant;
+use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status as GrpcStatus};
 use tracing::{info, warn};
 
 use crate::command::{Command, Refused, Reply};
+use crate::lifecycle::Target;
 use crate::model::{Database, ElementNumber, Millis, Model, SetId};
 use crate::status::{self, LiveView};
 
@@ -30,8 +32,10 @@ pub const ACTIVE_TIMEOUT: Duration = Duration::from_secs(3);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Between two looks for the active instance.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// Marks a request that was forwarded once; it is not forwarded again.
+/// Counts how often a request was forwarded.
 const FORWARDED: &str = "quorate-forwarded";
+/// From a data instance to a management instance, and from there to the active one.
+const FORWARDED_MAX: u32 = 2;
 
 /// Why the management group could not be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -90,6 +94,12 @@ pub trait Port: Send + Sync + 'static {
     /// [`Command::CreateGrid`]. Refuses when this instance is in a grid.
     fn create_grid(&self, name: String, k: u32) -> impl Future<Output = Result<Arc<Model>, PortError>> + Send;
 
+    /// Sessions of a database on all instances, as far as they are known here.
+    fn sessions(&self, database: &str) -> u32 {
+        let _ = database;
+        0
+    }
+
     /// Compares all replicas of a database.
     fn verify(
         &self,
@@ -122,7 +132,8 @@ impl<P: Port> AdminService<P> {
         F: Future<Output = Result<T, PortError>> + Send,
         A: Future<Output = Result<Response<T>, GrpcStatus>> + Send,
     {
-        let forwarded = request.metadata().contains_key(FORWARDED);
+        let hops = hops(request);
+        let forwarded = hops >= FORWARDED_MAX;
         let until = Instant::now() + ACTIVE_TIMEOUT;
         let mut reason = "no active management instance is known".to_owned();
         loop {
@@ -131,7 +142,7 @@ impl<P: Port> AdminService<P> {
                     match connect(&address).await {
                         Ok(client) => {
                             let mut copy = Request::new(request.get_ref().clone());
-                            copy.metadata_mut().insert(FORWARDED, tonic::metadata::MetadataValue::from_static("1"));
+                            copy.metadata_mut().insert(FORWARDED, MetadataValue::from(hops + 1));
                             match there(client, copy).await {
                                 // It had just stepped down: nothing was decided there.
                                 Err(status) if is_not_active(&status) => reason = status.message().to_owned(),
@@ -242,6 +253,13 @@ async fn connect(address: &str) -> Result<AdminClient<Channel>, tonic::transport
     Ok(AdminClient::new(endpoint.connect().await?))
 }
 
+/// How often a request was forwarded until it came here.
+fn hops<Q>(request: &Request<Q>) -> u32 {
+    let count = request.metadata().get(FORWARDED).and_then(|count| count.to_str().ok());
+    // What cannot be read is not ours: better to answer than to send it round in circles.
+    count.map_or(0, |count| count.parse().unwrap_or(FORWARDED_MAX))
+}
+
 fn is_not_active(status: &GrpcStatus) -> bool {
     status.code() == Code::Unavailable && !status.details().is_empty()
 }
@@ -302,6 +320,7 @@ fn code(refused: &Refused) -> Code {
         | Refused::ForeignInstance(_)
         | Refused::UnfitInstance { .. }
         | Refused::OldIncarnation { .. }
+        | Refused::HasSessions { .. }
         | Refused::Forbidden { .. } => Code::FailedPrecondition,
     }
 }
@@ -362,6 +381,40 @@ impl<P: Port> pb::Admin for AdminService<P> {
         let database = request.get_ref().database.clone();
         let command = |at_ms| Command::OpenDatabase { name: database.clone(), at_ms };
         let there = |mut client: AdminClient<Channel>, request| async move { client.db_open(request).await };
+        self.change(request, (database.clone(), None), command, there).await
+    }
+
+    async fn db_close(&self, request: Request<pb::DbCloseRequest>) -> Result<Response<pb::DbChangeReply>, GrpcStatus> {
+        let database = request.get_ref().database.clone();
+        let command = |at_ms| Command::CloseDatabase { name: database.clone(), at_ms };
+        let there = |mut client: AdminClient<Channel>, request| async move { client.db_close(request).await };
+        self.change(request, (database.clone(), None), command, there).await
+    }
+
+    async fn db_unload(
+        &self,
+        request: Request<pb::DbUnloadRequest>,
+    ) -> Result<Response<pb::DbChangeReply>, GrpcStatus> {
+        let pb::DbUnloadRequest { database, force } = request.get_ref().clone();
+        let sessions = self.port.sessions(&database);
+        let known = self.port.last_known();
+        let closed = known.and_then(|model| model.database(&database).map(|database| database.target != Target::Open));
+        // An open database is refused for being open, which is the first thing to change.
+        if sessions > 0 && !force && closed == Some(true) {
+            return Err(refusal(PortError::Refused(Refused::HasSessions { name: database, sessions })));
+        }
+        let command = |at_ms| Command::UnloadDatabase { name: database.clone(), force, at_ms };
+        let there = |mut client: AdminClient<Channel>, request| async move { client.db_unload(request).await };
+        self.change(request, (database.clone(), None), command, there).await
+    }
+
+    async fn db_destroy(
+        &self,
+        request: Request<pb::DbDestroyRequest>,
+    ) -> Result<Response<pb::DbChangeReply>, GrpcStatus> {
+        let database = request.get_ref().database.clone();
+        let command = |at_ms| Command::DestroyDatabase { name: database.clone(), at_ms };
+        let there = |mut client: AdminClient<Channel>, request| async move { client.db_destroy(request).await };
         self.change(request, (database.clone(), None), command, there).await
     }
 

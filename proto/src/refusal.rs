@@ -25,16 +25,8 @@ impl Refused {
     /// The status that carries this refusal.
     #[must_use]
     pub fn into_status(self, code: Code) -> Status {
-        let message = if self.hint.is_empty() {
-            self.text.clone()
-        } else {
-            format!("{}. {}", self.text, self.hint)
-        };
-        let details = admin::Refusal {
-            number: self.number,
-            text: self.text,
-            hint: self.hint,
-        };
+        let message = if self.hint.is_empty() { self.text.clone() } else { format!("{}. {}", self.text, self.hint) };
+        let details = admin::Refusal { number: self.number, text: self.text, hint: self.hint };
         Status::with_details(code, message, details.encode_to_vec().into())
     }
 
@@ -42,16 +34,10 @@ impl Refused {
     #[must_use]
     pub fn from_status(status: &Status) -> Self {
         match admin::Refusal::decode(status.details()) {
-            Ok(refusal) if !refusal.text.is_empty() => Self {
-                number: refusal.number,
-                text: refusal.text,
-                hint: refusal.hint,
-            },
-            _ => Self {
-                number: 0,
-                text: status.message().to_owned(),
-                hint: String::new(),
-            },
+            Ok(refusal) if !refusal.text.is_empty() => {
+                Self { number: refusal.number, text: refusal.text, hint: refusal.hint }
+            }
+            _ => Self { number: 0, text: status.message().to_owned(), hint: String::new() },
         }
     }
 }

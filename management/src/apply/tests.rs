@@ -348,7 +348,8 @@ fn every_refusal_has_a_number_of_its_own() {
         Refused::OldIncarnation { instance: 1, known: 1, given: 1 },
         Refused::NoElementNumber(1),
         Refused::Forbidden { element: 1, from: name(), to: name() },
+        Refused::HasSessions { name: name(), sessions: 1 },
     ];
     let numbers: Vec<u32> = all.iter().map(Refused::number).collect();
-    assert_eq!(numbers, (1..=24).collect::<Vec<u32>>());
+    assert_eq!(numbers, (1..=25).collect::<Vec<u32>>());
 }
