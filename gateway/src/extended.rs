@@ -187,7 +187,8 @@ impl Conversation {
         let mut portal = self.portals.take(name)?;
         // On an error the portal is gone, like everything else of the failed transaction.
         let state = std::mem::replace(&mut portal.state, PortalState::Spent);
-        portal.state = self.run_portal(name, &portal, state, limit).await?;
+        // Exclusive, since a shared reference may cross an await only if rows under way could be shared between threads.
+        portal.state = self.run_portal(name, &mut portal, state, limit).await?;
         self.portals.put(name, portal);
         Ok(())
     }
@@ -195,7 +196,7 @@ impl Conversation {
     async fn run_portal(
         &mut self,
         name: &str,
-        portal: &Portal,
+        portal: &mut Portal,
         state: PortalState,
         limit: Option<usize>,
     ) -> Result<PortalState, Trouble> {

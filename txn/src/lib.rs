@@ -11,6 +11,7 @@ mod codec;
 mod command;
 pub mod coordinator;
 pub mod element;
+pub mod failpoint;
 pub mod protocol;
 pub mod store;
 pub mod traits;

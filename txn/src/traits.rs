@@ -56,6 +56,13 @@ impl Proposal {
     }
 }
 
+impl From<oneshot::Receiver<Bytes>> for Proposal {
+    /// For logs that answer through a channel of their own; a closed channel means [`Lost`].
+    fn from(reply: oneshot::Receiver<Bytes>) -> Proposal {
+        Proposal(reply)
+    }
+}
+
 impl ProposalSender {
     /// Hands over the reply of apply. Whoever proposed may have stopped waiting; that is no error.
     pub fn applied(self, reply: Bytes) {

@@ -10,6 +10,7 @@ use super::state::State;
 use super::validate::{Claim, Purpose, conflict};
 use super::{Leader, ReplicaSet};
 use crate::clock::Timestamp;
+use crate::failpoint;
 use crate::command::{Applied, Command, Upkeep};
 use crate::protocol::{COMMIT_BYTES_MAX, Failure, Outcome, Refusal, Reply, SetId, Span, Term, TxnId, Write};
 use crate::store::record::{LoggedWrite, PrepareRecord};
@@ -114,6 +115,9 @@ impl ReplicaSet {
     async fn validate_and_commit(&self, part: Part) -> Result<Reply, Failure> {
         let Part { term, txn, snapshot, reads, writes, prepare } = part;
         check_part(snapshot, &reads, &writes)?;
+        if prepare.is_some() {
+            failpoint::hit("element.before_prepare");
+        }
         if !self.options.breaks.first_prepare
             && let Some(applied) = self.recorded(txn)?
         {
@@ -150,10 +154,19 @@ impl ReplicaSet {
                 }
             };
             leader.flight_claims.add(txn, at, keys, &reads);
+            if staged > 0 {
+                leader.staged_flight.insert(txn, at);
+            }
             Ok(leader.propose(log, at, command, Some(txn)))
         });
         match proposal {
-            Ok(proposal) => answer(self.applied_reply(proposal).await?),
+            Ok(proposal) => {
+                let applied = self.applied_reply(proposal).await?;
+                if prepare.is_some() {
+                    failpoint::hit("element.after_prepare");
+                }
+                answer(applied)
+            }
             Err(Failure::Refused(refusal @ Refusal::Duplicate { .. })) => {
                 // An answer that depends on data: a deposed leader must not give it.
                 self.prove(term).await?;

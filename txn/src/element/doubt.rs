@@ -29,6 +29,7 @@ impl ReplicaSet {
             }
             return Ok(Reply::Resolved(known));
         }
+        crate::failpoint::hit("element.before_outcome");
         let proposal = {
             let mut leader = self.leading()?;
             // Above the commit timestamp (rule 3): what is assigned next lies above the outcome (rule 2).
@@ -37,7 +38,10 @@ impl ReplicaSet {
             leader.propose(self.log()?, at, Command::Resolve { txn, outcome }, None)
         };
         match self.applied_reply(proposal).await? {
-            Applied::Ended(known) => Ok(Reply::Resolved(known)),
+            Applied::Ended(known) => {
+                crate::failpoint::hit("element.after_outcome");
+                Ok(Reply::Resolved(known))
+            }
             Applied::Forgotten => Err(Failure::Refused(Refusal::Forgotten)),
             Applied::Done | Applied::Prepared(_) | Applied::Ignored => Err(Failure::Unknown),
         }

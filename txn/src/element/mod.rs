@@ -17,6 +17,8 @@ mod recent;
 mod seen;
 mod stage;
 mod state;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 mod validate;
 
@@ -28,7 +30,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
-use crate::apply::{AppliedEntry, Applier, Effect, Fatal};
+pub use crate::apply::{AppliedEntry, Fatal};
+use crate::apply::{Applier, Effect};
 use crate::clock::{Clock, Timestamp};
 use crate::protocol::{Failure, LogIndex, Operation, Reply, Request, Response, Sender, SetId, Term, TxnId};
 use crate::store::kv::Family;
@@ -276,6 +279,11 @@ impl ReplicaSet {
         let _replicated = self.replicated.lock();
         self.store.checkpoint(target)?;
         Ok(self.raft_state.lock().written.clone())
+    }
+
+    /// Drops what garbage collection allows now; the store does so by itself, bit by bit. Takes long.
+    pub fn compact(&self) -> Result<(), StoreError> {
+        self.store.compact()
     }
 
     /// Flushes and ends the element's leading; the store is closed when the last reference is dropped.

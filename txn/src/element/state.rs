@@ -3,7 +3,7 @@
 //! Everything here is under one mutex, never held across an await or a slow read. Apply writes the store first and then this, so
 //! whoever finds no intent here finds the rows it has become there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +69,8 @@ pub(crate) struct Leader {
     pub(crate) flight_claims: Claims,
     /// Keys of staged batches in flight.
     pub(crate) flight_staged: Claims,
+    /// Proposed prepares with staged writes, which are no claims: they are looked up in the store like those of applied ones.
+    pub(crate) staged_flight: BTreeMap<TxnId, Timestamp>,
     pub(crate) locks: LockTable,
     /// Commits, prepares and stages that are being worked on, with those who have sent the same again.
     pub(crate) taken: BTreeMap<TxnId, Vec<oneshot::Sender<Result<Reply, Failure>>>>,
@@ -194,6 +196,7 @@ impl State {
     /// A command with this timestamp was applied: earlier proposals of this term were too, or are lost for ever.
     fn settle(&mut self, at: Timestamp) {
         let Some(leader) = &mut self.leader else { return };
+        leader.staged_flight.retain(|_, proposed| *proposed > at);
         while let Some(entry) = leader.flight.first_entry() {
             if *entry.key() > at {
                 break;
@@ -238,6 +241,7 @@ impl State {
             flight: BTreeMap::new(),
             flight_claims: Claims::default(),
             flight_staged: Claims::default(),
+            staged_flight: BTreeMap::new(),
             locks: LockTable::default(),
             taken: BTreeMap::new(),
             seen: Seen::default(),
@@ -332,6 +336,13 @@ impl State {
                 && prepared.staged.as_ref().is_some_and(|staged| staged.overlaps(span))
         });
         staged.map(|(txn, _)| *txn).collect()
+    }
+
+    /// Transactions with staged writes whose prepare is applied, or (`proposed`) on its way.
+    pub(crate) fn staged_prepares(&self, proposed: bool) -> BTreeSet<TxnId> {
+        let applied = self.prepared.iter().filter(|(_, prepared)| prepared.staged.is_some()).map(|(txn, _)| *txn);
+        let leader = self.leader.as_ref().filter(|_| proposed);
+        applied.chain(leader.into_iter().flat_map(|leader| leader.staged_flight.keys().copied())).collect()
     }
 
     /// The participants of a prepared transaction.

@@ -46,6 +46,8 @@ pub(super) struct Facts {
     /// What follows holds up to this.
     logged: Timestamp,
     staged_changes: u64,
+    /// Prepared transactions whose staged writes lie outside the spans read.
+    staged_prepares: BTreeSet<TxnId>,
     /// An inserted key that exists.
     duplicate: Option<Bytes>,
 }
@@ -61,20 +63,19 @@ pub(super) enum Verdict {
 impl ReplicaSet {
     /// Asks the store what memory cannot know. `Err(Ok(refusal))` when that is enough to refuse.
     pub(super) fn gather(&self, claim: &Claim<'_>) -> Result<Facts, Result<Refusal, Failure>> {
-        let (floor, mut facts, prepared_staged, staged_open) = {
+        let (floor, mut facts, staged_open) = {
             let state = self.leading_state().map_err(Err)?;
             if !claim.reads.is_empty() && claim.snapshot < state.garbage && !self.options.breaks.garbage {
                 return Err(Ok(Refusal::SnapshotTooOld));
             }
-            let prepared_staged: BTreeSet<TxnId> =
-                state.prepared.iter().filter(|(_, p)| p.staged.is_some()).map(|(txn, _)| *txn).collect();
             let facts = Facts {
                 read_until: claim.snapshot,
                 logged: state.logged,
                 staged_changes: state.staged_changes,
+                staged_prepares: state.staged_prepares(claim.purpose == Purpose::Committing),
                 duplicate: None,
             };
-            (state.recent.floor(), facts, prepared_staged, !state.staged.is_empty())
+            (state.recent.floor(), facts, !state.staged.is_empty())
         };
         let failed = |error| Err(self.fatal(error));
         if claim.snapshot < floor && !claim.reads.is_empty() {
@@ -95,8 +96,8 @@ impl ReplicaSet {
                     return Err(Ok(conflict(write.key.clone(), by)));
                 }
             }
-            if !prepared_staged.is_empty() {
-                let others = |txn: TxnId| Some(txn) != claim.txn && prepared_staged.contains(&txn);
+            if !facts.staged_prepares.is_empty() {
+                let others = |txn: TxnId| Some(txn) != claim.txn && facts.staged_prepares.contains(&txn);
                 for span in claim.reads {
                     if let Some((key, by)) = self.store.staged_in(span, &others).map_err(failed)? {
                         return Err(Ok(conflict(key, by)));
@@ -132,7 +133,10 @@ impl ReplicaSet {
         }
         let floor = state.recent.floor();
         let inserts = claim.writes.iter().any(|write| write.insert);
+        let unseen = !claim.reads.is_empty()
+            && !state.staged_prepares(claim.purpose == Purpose::Committing).is_subset(&facts.staged_prepares);
         if state.staged_changes != facts.staged_changes
+            || unseen
             || (!claim.reads.is_empty() && facts.read_until < floor)
             || (inserts && facts.logged < floor)
         {

@@ -152,7 +152,16 @@ impl SimSet {
             let mut state = self.state.lock();
             match state.replies.get(index - 1) {
                 Some(others) => assert_eq!(*others, answers, "replicas answer differently at entry {index}"),
-                None => state.replies.push(answers.clone()),
+                None => {
+                    for (command, answer) in state.log[index - 1].commands.iter().zip(&answers) {
+                        super::trace(|| {
+                            let command = crate::command::Logged::decode(command.clone());
+                            let answer = crate::command::Applied::decode(answer.clone());
+                            format!("  = set {} applies {index}: {command:?} -> {answer:?}", self.set)
+                        });
+                    }
+                    state.replies.push(answers.clone());
+                }
             }
             replies.push(answers);
         }
@@ -174,6 +183,7 @@ impl SimSet {
             state.leader = to;
             old
         };
+        super::trace(|| format!("  ! set {}: seat {to} takes over from {old}", self.set));
         if old == to {
             self.step_down(old);
         }

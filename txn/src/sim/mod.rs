@@ -13,6 +13,16 @@ mod workload;
 
 use world::{Broken, Feature, World};
 
+/// Whether to print what happens.
+static TRACE: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// One line of what happens, with the simulated time, if a single seed runs.
+fn trace(line: impl FnOnce() -> String) {
+    if TRACE.load(std::sync::atomic::Ordering::Relaxed) {
+        eprintln!("{}", line());
+    }
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -38,6 +48,7 @@ fn number(variable: &str) -> Option<u64> {
 #[test]
 fn random_grids_are_strictly_serializable() {
     if let Some(seed) = number("QUORATE_SEED") {
+        TRACE.store(true, std::sync::atomic::Ordering::Relaxed);
         let result = run(seed, &Broken::default(), None);
         assert!(result.is_ok(), "seed {seed}: {}\n{}", result.clone().unwrap_err().0, result.unwrap_err().1);
         return;

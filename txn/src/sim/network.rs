@@ -75,8 +75,15 @@ impl Network {
             request.clock = Timestamp::ZERO;
         }
         let element = self.receiver(&*self.set(to)?);
-        self.served.fetch_add(1, Ordering::Relaxed);
+        let number = self.served.fetch_add(1, Ordering::Relaxed);
+        let beat = request.operation == Operation::Heartbeat;
+        if !beat {
+            super::trace(|| format!("  > {number} to set {to}: {:?}", request.operation));
+        }
         let mut response = element.serve(request).await;
+        if !beat {
+            super::trace(|| format!("  < {number} from set {to} in {:?}: {:?}", response.term, response.result));
+        }
         if !self.weather.clocks {
             response.clock = Timestamp::ZERO;
         }

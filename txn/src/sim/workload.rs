@@ -27,6 +27,8 @@ struct Session {
     txn: Transaction,
     /// What it has written so far, and keeps if the statement succeeds.
     writes: Vec<(Key, Value)>,
+    /// It saw what no single state explains; so it must not commit.
+    torn: Option<String>,
 }
 
 pub(crate) async fn client(world: Arc<World>, gateway: usize, transactions: usize) {
@@ -115,20 +117,21 @@ impl Session {
         let mut history = world.history.lock();
         let number = history.len() as u32 + 1;
         history.push(begun(number, world.event()));
-        Session { world: Arc::clone(world), at: number as usize - 1, number, txn, writes: Vec::new() }
+        super::trace(|| format!("transaction {number} begins at gateway {gateway}"));
+        Session { world: Arc::clone(world), at: number as usize - 1, number, txn, writes: Vec::new(), torn: None }
     }
 
     /// Notes a value seen. A transaction that commits must have seen the same all along.
-    fn saw(&self, key: Key, value: Value) {
+    fn saw(&mut self, key: Key, value: Value) {
         if let Some((_, own)) = self.writes.iter().rev().find(|(k, _)| *k == key) {
             if *own != value {
-                self.world.complain(format!("transaction {} does not see its own write of {key}", self.number));
+                self.torn = Some(format!("transaction {} does not see its own write of {key}", self.number));
             }
             return;
         }
         let before = *self.world.history.lock()[self.at].reads.entry(key).or_insert(value);
         if before != value {
-            self.world.complain(format!("transaction {} reads {before:?}, then {value:?} at {key}", self.number));
+            self.torn = Some(format!("transaction {} reads {before:?}, then {value:?} at {key}", self.number));
         }
     }
 
@@ -203,6 +206,7 @@ impl Session {
             world.history.lock()[self.at].writes = self.writes.iter().copied().collect();
             ended = self.txn.commit().await.map(drop);
         }
+        super::trace(|| format!("transaction {} ends: {ended:?}", self.number));
         let mut history = world.history.lock();
         let record = &mut history[self.at];
         record.respond = world.event();
@@ -222,6 +226,11 @@ impl Session {
             }
             Err(_) => Told::Refused,
         };
+        if record.told == Told::Committed
+            && let Some(torn) = self.torn.take()
+        {
+            world.complain(torn);
+        }
         ended.is_ok()
     }
 }

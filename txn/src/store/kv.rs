@@ -13,6 +13,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use super::StoreError;
+use super::thresholds::DurableThresholds;
 
 /// A column family. The order is the one on disk and never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,6 +106,9 @@ pub(crate) trait Kv: Send + Sync {
     /// Makes durable all that was written before the call.
     fn flush(&self) -> Result<(), StoreError>;
 
+    /// Drops what the durable thresholds allow; RocksDB does so by itself whenever it compacts.
+    fn compact(&self) -> Result<(), StoreError>;
+
     /// Copies the store to a directory that does not exist yet, as one consistent state that includes all written before the call.
     fn checkpoint(&self, target: &Path) -> Result<(), StoreError>;
 
@@ -144,16 +148,17 @@ impl MemoryDisk {
 pub(crate) struct MemoryKv {
     disk: MemoryDisk,
     now: RwLock<Families>,
+    thresholds: Arc<DurableThresholds>,
 }
 
 impl MemoryKv {
     /// Opens what was flushed to a disk.
-    pub(crate) fn open(disk: &MemoryDisk) -> Self {
+    pub(crate) fn open(disk: &MemoryDisk, thresholds: &Arc<DurableThresholds>) -> Self {
         let mut now = disk.0.lock().clone();
         for family in Family::ALL {
             now.entry(family).or_default();
         }
-        MemoryKv { disk: disk.clone(), now: RwLock::new(now) }
+        MemoryKv { disk: disk.clone(), now: RwLock::new(now), thresholds: thresholds.clone() }
     }
 
     /// The first entry beyond a position, in the direction of the range.
@@ -219,7 +224,17 @@ impl Kv for MemoryKv {
         Ok(())
     }
 
+    fn compact(&self) -> Result<(), StoreError> {
+        let thresholds = self.thresholds.get();
+        for (family, entries) in self.now.write().iter_mut() {
+            entries.retain(|key, value| !thresholds.is_garbage(*family, key, value));
+        }
+        Ok(())
+    }
+
     fn flush(&self) -> Result<(), StoreError> {
+        // As often as anything, so that simulations meet what compaction leaves.
+        self.compact()?;
         *self.disk.0.lock() = self.now.read().clone();
         Ok(())
     }

@@ -24,7 +24,8 @@ use crate::codec::{self, Malformed, Reader};
 use crate::protocol::{GatewayId, LogIndex, Outcome, TxnId};
 use kv::{Batch, Family, KeyRange, Kv, MemoryDisk, MemoryKv};
 use record::{PrepareRecord, StagedRecord};
-use rocks::{RocksKv, StoreMemory};
+pub use rocks::StoreMemory;
+use rocks::RocksKv;
 use thresholds::{DurableThresholds, Thresholds};
 
 /// First bytes of the value of `format` in `meta`.
@@ -166,7 +167,7 @@ impl Store {
             }
             StoreLocation::Memory(disk) => {
                 let fresh = disk.is_empty();
-                let kv = MemoryKv::open(disk);
+                let kv = MemoryKv::open(disk, &durable);
                 if fresh {
                     kv.write(format_batch())?;
                     kv.flush()?;
@@ -253,6 +254,10 @@ impl Store {
 
     pub(crate) fn checkpoint(&self, target: &Path) -> Result<(), StoreError> {
         self.kv.checkpoint(target)
+    }
+
+    pub(crate) fn compact(&self) -> Result<(), StoreError> {
+        self.kv.compact()
     }
 
     pub(crate) fn write(&self, batch: Batch) -> Result<(), StoreError> {

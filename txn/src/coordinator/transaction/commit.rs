@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::Transaction;
 use crate::clock::Timestamp;
+use crate::failpoint;
 use crate::coordinator::{Breaks, RetryCause};
 use crate::coordinator::background::{InDoubt, settle};
 use crate::coordinator::error::TxnError;
@@ -127,6 +128,7 @@ impl Transaction {
         let participants: Vec<SetId> = links.iter().map(|link| link.set).collect();
         let promise = Promise { shared: &shared, txn: id, participants: Some(participants.clone()) };
 
+        failpoint::hit("gateway.before_prepare");
         let mut votes: Vec<Vote> = links.iter().map(|_| Vote::Pending).collect();
         let mut failed: Option<TxnError> = None;
         {
@@ -158,6 +160,7 @@ impl Transaction {
                     Delivered::Done => return Err(TxnError::Fatal("a prepare was answered 'done'".into())),
                 };
                 votes[at] = vote;
+                failpoint::hit("gateway.after_first_prepare");
                 // "Exists" is an answer only if everything else that was read held too, so the other votes decide.
                 let is_answer = |e: &TxnError| matches!(e, TxnError::Duplicate { .. });
                 failed = match (failed.take(), error) {
@@ -169,6 +172,7 @@ impl Transaction {
                 }
             }
         }
+        failpoint::hit("gateway.after_prepares");
         if shared_breaks(&shared).early_ack && votes.iter().any(|vote| matches!(vote, Vote::Prepared(_))) {
             failed = None;
             votes.iter_mut().filter(|vote| !matches!(vote, Vote::Prepared(_))).for_each(|vote| *vote = Vote::No);
@@ -195,6 +199,7 @@ impl Transaction {
             }
         };
         promise.kept();
+        failpoint::hit("gateway.before_outcomes");
         for (part, vote) in self.parts.iter_mut().filter(|part| part.involved()).zip(&votes) {
             if !matches!(vote, Vote::No) {
                 part.link.tell(News::Outcome(outcome), id);

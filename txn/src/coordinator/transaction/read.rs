@@ -47,6 +47,13 @@ fn covers((low, high): &(Bytes, Bytes), read: &ReadOp) -> bool {
     }
 }
 
+fn value_of(result: ReadResult) -> Result<Option<Bytes>, TxnError> {
+    match result {
+        ReadResult::Value(value) => Ok(value),
+        page => Err(TxnError::Fatal(format!("a value was expected, {page:?} came"))),
+    }
+}
+
 impl Transaction {
     /// Reads keys of one set at the snapshot, own writes included; one answer a key.
     pub async fn get(&mut self, set: SetId, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, TxnError> {
@@ -63,10 +70,8 @@ impl Transaction {
                 values.push(own.clone());
                 continue;
             }
-            match results.next() {
-                Some(ReadResult::Value(value)) => values.push(value),
-                other => return Err(TxnError::Fatal(format!("a value was expected, {other:?} came"))),
-            }
+            let result = results.next().ok_or_else(|| TxnError::Fatal("a read was answered in part".into()))?;
+            values.push(value_of(result)?);
             part.spans.point(key.clone());
         }
         Ok(values)
@@ -130,16 +135,18 @@ impl Transaction {
             Some(snapshot) if changed > snapshot => self.raise(safe.max(changed)).await?,
             Some(_) => {}
         }
-        let part = &mut self.parts[at];
-        let own_or_stored = |(key, row): (&Bytes, crate::protocol::NewestRow)| match part.writes.get(key) {
-            Some(own) => own.clone(),
-            None => row.value,
+        let reads: Vec<ReadOp> = keys.iter().map(|key| ReadOp::Get { key: key.clone() }).collect();
+        let stored: Vec<Option<Bytes>> = if self.staged(at, &reads) {
+            self.read(at, &reads).await?.into_iter().map(value_of).collect::<Result<_, _>>()?
+        } else {
+            rows.into_iter().map(|row| row.value).collect()
         };
-        let values = keys.iter().zip(rows).map(own_or_stored).collect();
+        let part = &mut self.parts[at];
         for key in keys {
             part.spans.point(key.clone());
         }
-        Ok(values)
+        let own_or = |(key, stored)| part.writes.get(key).cloned().unwrap_or(stored);
+        Ok(keys.iter().map(|key| key.as_ref()).zip(stored).map(own_or).collect())
     }
 
     /// Validates, with proof of leadership in every set, that everything read so far was current at one instant, so that an answer
@@ -282,7 +289,8 @@ impl Transaction {
     }
 
     async fn read_at_leader(&mut self, at: usize, reads: &[ReadOp], writing: bool) -> Result<ReadAnswer, TxnError> {
-        let proof = self.proof(at, writing);
+        // A leader of the past may not have what this transaction staged, and commit does not validate own writes.
+        let proof = self.proof(at, writing) || self.staged(at, reads);
         let patience = self.patience(self.shared.config.lock_timeout);
         let read = Operation::Read { at: self.snapshot, proof, patience, reads: reads.to_vec() };
         match self.shared.ask(&self.parts[at].link, self.txn(), read).await? {

@@ -15,7 +15,7 @@ const WRITE_BYTES_MAX: usize = crate::protocol::STAGED_BATCH_BYTES_MAX;
 
 impl Transaction {
     /// Buffers a write to one set; `None` deletes. `insert` asks that the key be absent, which is found out at once if this
-    /// transaction wrote it, else when it commits. Above `transaction_memory` this waits until what is buffered has been staged.
+    /// transaction wrote it, else when it commits ([`TxnError::Duplicate`]; all that was read then held too). Above `transaction_memory` this waits until what is buffered has been staged.
     pub async fn put(&mut self, set: SetId, key: Bytes, value: Option<Bytes>, insert: bool) -> Result<(), TxnError> {
         self.usable()?;
         let size = key.len() + value.as_ref().map_or(0, Bytes::len);
@@ -23,9 +23,22 @@ impl Transaction {
             return Err(TxnError::Limit(format!("a row of {size} bytes is above {WRITE_BYTES_MAX} bytes")));
         }
         let at = self.part(set);
-        if self.parts[at].writes.put(key.clone(), value, insert).is_err() {
-            return Err(TxnError::Duplicate { key });
+        let put = if self.parts[at].writes.put(key.clone(), value, insert).is_err() {
+            Err(TxnError::Duplicate { key })
+        } else {
+            self.relieve().await
+        };
+        if let Err(TxnError::Duplicate { .. }) = &put {
+            // "Exists" is an answer, and it is newer than the snapshot: what was read must hold up to now (rule 11).
+            self.unproven = true;
+            self.validated = false;
+            self.validate().await?;
         }
+        put
+    }
+
+    /// Streams what is buffered to its sets when it has become too much.
+    async fn relieve(&mut self) -> Result<(), TxnError> {
         let buffered: usize = self.parts.iter().map(|part| part.writes.bytes()).sum();
         // Once streaming, a few batches a set are enough.
         let streaming = self.parts.iter().any(|part| part.staged > 0);

@@ -1,0 +1,9 @@
+//! What a data instance does: its elements, the way to the leaders of all replica sets, and databases for SQL sessions.
+
+pub mod catalog;
+pub mod database;
+pub mod element;
+pub mod elements;
+pub mod errors;
+pub mod router;
+pub mod transaction;

@@ -1,0 +1,432 @@
+//! A SQL session's transaction over the replica sets: placement, catalog rows, pages of scans.
+//!
+//! A statement is planned with a cached catalog. In each replica set in which the transaction touches a table, the table's catalog row is read at the
+//! transaction's snapshot and compared with the one planned with; being read, it is validated on commit like any other row. So a
+//! statement never mixes schemas, and DDL that races with it is a conflict, never damage.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::{BufMut, Bytes, BytesMut};
+use quorate_sql::catalog::{Catalog, Table};
+use quorate_sql::error::Error;
+use quorate_sql::storage::{Placement, ReadMode, Scan, ScanCursor, ScanPage, StoredRow, Transaction};
+use quorate_txn::coordinator::{self, ScanRange, TxnError};
+use quorate_txn::protocol::SetId;
+
+use super::catalog::{Known, VersionRow, table_key, transaction_key};
+use super::database::Inner;
+use super::errors::session_error;
+
+/// Bounds of one page of a scan.
+const PAGE_ROWS: u32 = 4096;
+const PAGE_BYTES: u32 = 1 << 20;
+
+/// The transaction.
+pub struct SessionTransaction {
+    database: Arc<Inner>,
+    txn: coordinator::Transaction,
+    known: Arc<Known>,
+    /// The catalog with this transaction's own DDL.
+    altered: Option<Arc<Catalog>>,
+    /// The storage id that the next new table gets, once one was asked for.
+    next_storage_id: Option<u32>,
+    /// Catalog rows compared so far.
+    compared: HashSet<(SetId, u32)>,
+    /// Catalog rows still to be compared before the end, by set.
+    pending: HashMap<SetId, HashSet<u32>>,
+    /// The set that was written to last: rows without a key go there.
+    wrote_to: Option<SetId>,
+    recorded: bool,
+    age: u64,
+}
+
+impl SessionTransaction {
+    pub(super) fn new(database: Arc<Inner>, mut txn: coordinator::Transaction) -> Self {
+        let age = txn.age();
+        let known = database.known();
+        Self {
+            database,
+            txn,
+            known,
+            altered: None,
+            next_storage_id: None,
+            compared: HashSet::new(),
+            pending: HashMap::new(),
+            wrote_to: None,
+            recorded: false,
+            age,
+        }
+    }
+
+    fn fail(&self) -> impl Fn(TxnError) -> Error + use<> {
+        let known = self.known.clone();
+        move |error| session_error(error, &known)
+    }
+
+    /// The set in which copies of duplicate rows are read: one in use already, else one led nearby.
+    fn reading_set(&self) -> SetId {
+        self.wrote_to.or_else(|| self.compared.iter().next().map(|(set, _)| *set)).unwrap_or_else(|| {
+            let layout = self.database.layout.read();
+            let at = self.database.gateway.instance() as usize % layout.sets.len();
+            layout.sets[at]
+        })
+    }
+
+    fn sets(&self, placement: Placement) -> Vec<SetId> {
+        match placement {
+            Placement::Slot(slot) => vec![self.database.set_of_slot(slot)],
+            Placement::AllSlots => self.database.layout.read().sets.clone(),
+            Placement::Duplicate => vec![self.reading_set()],
+        }
+    }
+
+    /// The table that a key belongs to, if its catalog row must be compared in the set: not for system rows nor for what this
+    /// transaction itself made.
+    fn relies_on(&self, set: SetId, key: &[u8]) -> Option<u32> {
+        let table = *self.known.by_storage.get(&quorate_sql::key::storage_id(key)?)?;
+        (self.altered.is_none() && !self.compared.contains(&(set, table))).then_some(table)
+    }
+
+    /// Compares catalog rows with those planned with.
+    async fn compare(&mut self, set: SetId, tables: Vec<u32>, rows: Vec<Option<Bytes>>) -> Result<(), Error> {
+        for (table, row) in tables.into_iter().zip(rows) {
+            if row.as_ref() != self.known.rows.get(&table) {
+                let name = self.known.catalog.table_by_id(table).map(|table| table.name.clone()).unwrap_or_default();
+                self.database.refresh_catalog(set).await?;
+                return Err(Error::retry(format!("table \"{name}\" was changed by a concurrent transaction"))
+                    .with_detail("TT005: the statement was planned with the table's earlier definition.")
+                    .with_hint("The transaction might succeed if retried."));
+            }
+            self.compared.insert((set, table));
+            if let Some(pending) = self.pending.get_mut(&set) {
+                pending.remove(&table);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads keys of a set together with the catalog rows that they rely on.
+    async fn get_in(&mut self, set: SetId, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, Error> {
+        let tables = self.unseen(set, keys);
+        if tables.is_empty() {
+            return self.txn.get(set, keys).await.map_err(self.fail());
+        }
+        let all: Vec<Bytes> = tables.iter().map(|table| table_key(*table)).chain(keys.iter().cloned()).collect();
+        let mut rows = self.txn.get(set, &all).await.map_err(self.fail())?;
+        let values = rows.split_off(tables.len());
+        self.compare(set, tables, rows).await?;
+        Ok(values)
+    }
+
+    /// Tables of these keys whose catalog rows were not compared in the set.
+    fn unseen(&self, set: SetId, keys: &[Bytes]) -> Vec<u32> {
+        let mut tables: Vec<u32> = Vec::new();
+        let mut last: &[u8] = &[];
+        for key in keys {
+            let prefix = &key[..key.len().min(quorate_sql::key::STORAGE_ID_LENGTH)];
+            if prefix != last {
+                last = prefix;
+                if let Some(table) = self.relies_on(set, key).filter(|table| !tables.contains(table)) {
+                    tables.push(table);
+                }
+            }
+        }
+        tables
+    }
+
+    /// Notes that the catalog rows of these keys must be compared before the end.
+    fn rely_later(&mut self, set: SetId, keys: &[Bytes]) {
+        let tables = self.unseen(set, keys);
+        if !tables.is_empty() {
+            self.pending.entry(set).or_default().extend(tables);
+        }
+    }
+
+    async fn compare_pending(&mut self) -> Result<(), Error> {
+        for (set, tables) in std::mem::take(&mut self.pending) {
+            let tables: Vec<u32> = tables.into_iter().filter(|table| !self.compared.contains(&(set, *table))).collect();
+            if tables.is_empty() {
+                continue;
+            }
+            let keys: Vec<Bytes> = tables.iter().map(|table| table_key(*table)).collect();
+            let rows = self.txn.get(set, &keys).await.map_err(self.fail())?;
+            self.compare(set, tables, rows).await?;
+        }
+        Ok(())
+    }
+
+    async fn scan_set(&mut self, set: SetId, start: Bytes, end: Bytes, scan: &Scan) -> Result<coordinator::Page, Error> {
+        let wanted = scan.limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(PAGE_ROWS);
+        let range = ScanRange {
+            start,
+            end,
+            reverse: scan.reverse,
+            rows_max: wanted.clamp(1, PAGE_ROWS),
+            bytes_max: PAGE_BYTES,
+        };
+        self.txn.scan(set, &range).await.map_err(self.fail())
+    }
+
+    /// One set after the other. The cursor names the set (4 bytes) and where its scan goes on.
+    async fn scan_in_turn(&mut self, sets: &[SetId], scan: &Scan, from: Option<ScanCursor>) -> Result<ScanPage, Error> {
+        let (mut at, mut position) = (0, None);
+        if let Some(ScanCursor(cursor)) = from {
+            let (head, rest) = cursor.split_at_checked(4).ok_or_else(|| Error::internal("a scan's cursor is cut short"))?;
+            at = u32::from_be_bytes(head.try_into().expect("four bytes")) as usize;
+            position = (!rest.is_empty()).then(|| cursor.slice(4..));
+        }
+        let Some(set) = sets.get(at).copied() else { return Ok(ScanPage::default()) };
+        let (start, end) = bounds(scan, position);
+        let page = self.scan_set(set, start, end, scan).await?;
+        let next = match page.resume {
+            Some(resume) => Some(cursor(at, &resume)),
+            None if at + 1 < sets.len() => Some(cursor(at + 1, &[])),
+            None => None,
+        };
+        Ok(ScanPage { rows: rows(page.rows), next })
+    }
+
+    /// All sets at once, merged. Each gives a page; what lies beyond the first page to end is read again with the next. The cursor is the
+    /// position in key order.
+    async fn scan_merged(&mut self, sets: &[SetId], scan: &Scan, from: Option<ScanCursor>) -> Result<ScanPage, Error> {
+        let (start, end) = bounds(scan, from.map(|cursor| cursor.0));
+        let mut merged: Vec<(Bytes, Bytes)> = Vec::new();
+        let mut edge: Option<Bytes> = None;
+        for set in sets {
+            let page = self.scan_set(*set, start.clone(), end.clone(), scan).await?;
+            merged.extend(page.rows);
+            if let Some(resume) = page.resume {
+                edge = Some(match edge {
+                    None => resume,
+                    Some(edge) if scan.reverse => edge.max(resume),
+                    Some(edge) => edge.min(resume),
+                });
+            }
+        }
+        if let Some(edge) = &edge {
+            // Ascending, the edge is the first key not seen; descending, the first key above everything not seen.
+            merged.retain(|(key, _)| if scan.reverse { key >= edge } else { key < edge });
+        }
+        merged.sort_unstable_by(|a, b| if scan.reverse { b.0.cmp(&a.0) } else { a.0.cmp(&b.0) });
+        Ok(ScanPage { rows: rows(merged), next: edge.map(ScanCursor) })
+    }
+}
+
+fn bounds(scan: &Scan, position: Option<Bytes>) -> (Bytes, Bytes) {
+    let (start, end) = (scan.range.start.clone(), scan.range.end.clone());
+    match position {
+        None => (start, end),
+        Some(position) if scan.reverse => (start, position),
+        Some(position) => (position, end),
+    }
+}
+
+fn cursor(set: usize, position: &[u8]) -> ScanCursor {
+    let mut out = BytesMut::with_capacity(4 + position.len());
+    out.put_u32(set as u32);
+    out.put_slice(position);
+    ScanCursor(out.freeze())
+}
+
+fn rows(pairs: Vec<(Bytes, Bytes)>) -> Vec<StoredRow> {
+    pairs.into_iter().map(|(key, value)| StoredRow { key, value }).collect()
+}
+
+#[async_trait]
+impl Transaction for SessionTransaction {
+    async fn catalog(&mut self) -> Result<Arc<Catalog>, Error> {
+        if let Some(altered) = &self.altered {
+            return Ok(altered.clone());
+        }
+        // A transaction that has touched nothing yet may use the newest catalog; later it stays with the one it began with.
+        if self.compared.is_empty() && self.pending.is_empty() && self.txn.snapshot().is_none() {
+            self.known = self.database.known();
+        }
+        Ok(self.known.catalog.clone())
+    }
+
+    async fn catalog_is_current(&mut self) -> Result<bool, Error> {
+        if self.altered.is_some() {
+            return Ok(true);
+        }
+        let before = self.known.version;
+        let set = self.reading_set();
+        let known = self.database.read_catalog(&mut self.txn, set).await?;
+        if known.version == before {
+            return Ok(true);
+        }
+        if !self.compared.is_empty() || !self.pending.is_empty() {
+            return Err(Error::retry("the catalog was changed by a concurrent transaction")
+                .with_hint("The transaction might succeed if retried."));
+        }
+        self.known = known;
+        Ok(false)
+    }
+
+    async fn alter_catalog(&mut self, new: Arc<Catalog>) -> Result<(), Error> {
+        let old = self.altered.clone().unwrap_or_else(|| self.known.catalog.clone());
+        let sets = self.sets(Placement::AllSlots);
+        if self.altered.is_none() {
+            // Read in every set, so that two changes of the catalog conflict wherever they meet.
+            for set in &sets {
+                let row = self.txn.get(*set, &[VersionRow::key()]).await.map_err(self.fail())?.pop().flatten();
+                if VersionRow::decode(row)? != self.known.version {
+                    self.database.refresh_catalog(*set).await?;
+                    return Err(Error::retry("the catalog was changed by a concurrent transaction")
+                        .with_hint("The transaction might succeed if retried."));
+                }
+            }
+        }
+        let version = VersionRow {
+            version: self.known.version.version + 1,
+            next_storage_id: self.next_storage_id.unwrap_or(self.known.version.next_storage_id),
+        };
+        for set in sets {
+            for id in new.changed_since(&old) {
+                let row = new.table_by_id(id).map(|table| Bytes::from(table.encode()));
+                self.txn.put(set, table_key(id), row, false).await.map_err(self.fail())?;
+            }
+            self.txn.put(set, VersionRow::key(), Some(version.encode()), false).await.map_err(self.fail())?;
+        }
+        self.altered = Some(new);
+        Ok(())
+    }
+
+    async fn new_storage_id(&mut self) -> Result<u32, Error> {
+        let id = self.next_storage_id.unwrap_or(self.known.version.next_storage_id);
+        self.next_storage_id = Some(id + 1);
+        Ok(id)
+    }
+
+    fn uses_table(&mut self, _table: &Table) {
+        // The keys that a statement touches say which tables it uses, and where.
+    }
+
+    async fn get(&mut self, keys: &[(Placement, Bytes)], mode: ReadMode) -> Result<Vec<Option<Bytes>>, Error> {
+        let mut by_set: Vec<(SetId, Vec<usize>)> = Vec::new();
+        for (at, (placement, _)) in keys.iter().enumerate() {
+            let sets = match (placement, mode) {
+                // Whoever changes a duplicate row locks it in every set, in the same order as everybody else.
+                (Placement::Duplicate, ReadMode::Lock) => self.sets(Placement::AllSlots),
+                _ => self.sets(*placement),
+            };
+            for set in sets {
+                match by_set.iter_mut().find(|(known, _)| *known == set) {
+                    Some((_, places)) => places.push(at),
+                    None => by_set.push((set, vec![at])),
+                }
+            }
+        }
+        let mut values = vec![None; keys.len()];
+        for (set, places) in by_set {
+            let wanted: Vec<Bytes> = places.iter().map(|at| keys[*at].1.clone()).collect();
+            let found = match mode {
+                ReadMode::Snapshot => self.get_in(set, &wanted).await?,
+                ReadMode::Lock => {
+                    let found = self.txn.lock_get(set, &wanted).await.map_err(self.fail())?;
+                    self.rely_later(set, &wanted);
+                    self.wrote_to = Some(set);
+                    found
+                }
+            };
+            for (at, value) in places.into_iter().zip(found) {
+                values[at] = value;
+            }
+        }
+        Ok(values)
+    }
+
+    async fn scan(&mut self, scan: &Scan, from: Option<ScanCursor>) -> Result<ScanPage, Error> {
+        let sets = self.sets(scan.placement);
+        for set in &sets {
+            let tables = self.unseen(*set, std::slice::from_ref(&scan.range.start));
+            if !tables.is_empty() {
+                let keys: Vec<Bytes> = tables.iter().map(|table| table_key(*table)).collect();
+                let rows = self.txn.get(*set, &keys).await.map_err(self.fail())?;
+                self.compare(*set, tables, rows).await?;
+            }
+        }
+        if sets.len() > 1 && (scan.ordered || scan.reverse) {
+            return self.scan_merged(&sets, scan, from).await;
+        }
+        self.scan_in_turn(&sets, scan, from).await
+    }
+
+    async fn put(&mut self, placement: Placement, key: Bytes, value: Option<Bytes>, insert: bool) -> Result<(), Error> {
+        let sets = match placement {
+            Placement::Duplicate => self.sets(Placement::AllSlots),
+            Placement::Slot(slot) => {
+                let set = self.database.set_of_slot(slot);
+                self.rely_later(set, std::slice::from_ref(&key));
+                self.wrote_to = Some(set);
+                return self.txn.put(set, key, value, insert).await.map_err(self.fail());
+            }
+            Placement::AllSlots => return Err(Error::internal("a row is written to one slot or to every set")),
+        };
+        for set in sets {
+            self.rely_later(set, std::slice::from_ref(&key));
+            self.txn.put(set, key.clone(), value.clone(), insert).await.map_err(self.fail())?;
+        }
+        Ok(())
+    }
+
+    fn new_row_id(&mut self) -> ([u8; 16], u16) {
+        let number = self.database.next_row_number();
+        let layout = self.database.layout.read().clone();
+        // A transaction that has written keeps such rows where it writes anyway; the others spread them.
+        let at = self.wrote_to.and_then(|set| layout.sets.binary_search(&set).ok());
+        let slots = &layout.slots_of[at.unwrap_or(number as usize % layout.sets.len())];
+        let slot = slots[number as usize % slots.len()];
+        let mut id = [0; 16];
+        id[..2].copy_from_slice(&slot.to_be_bytes());
+        id[2..6].copy_from_slice(&self.database.gateway.0.to_be_bytes());
+        id[8..].copy_from_slice(&number.to_be_bytes());
+        (id, slot)
+    }
+
+    async fn txid_current(&mut self) -> Result<i64, Error> {
+        let txn = self.txn.id();
+        if !self.recorded {
+            let (key, slot) = transaction_key(txn);
+            let set = self.database.set_of_slot(slot);
+            self.txn.put(set, key, Some(Bytes::from_static(&[1])), false).await.map_err(self.fail())?;
+            self.recorded = true;
+        }
+        i64::try_from(txn.0).map_err(|_| Error::internal("a transaction id has 63 bits"))
+    }
+
+    async fn end_statement(&mut self, failed: bool) -> Result<(), Error> {
+        self.txn.end_statement(failed);
+        Ok(())
+    }
+
+    async fn validate(&mut self) -> Result<(), Error> {
+        self.compare_pending().await?;
+        self.txn.validate().await.map_err(self.fail())
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<(), Error> {
+        self.compare_pending().await?;
+        let fail = self.fail();
+        let this = *self;
+        this.txn.commit().await.map(drop).map_err(fail)?;
+        if this.altered.is_some() {
+            // The next statement of this gateway sees its own DDL without having to stumble over it. Failing to is no failure of the commit.
+            let set = this.database.layout.read().sets[0];
+            if let Err(error) = this.database.refresh_catalog(set).await {
+                tracing::debug!(database = this.database.name, %error, "the catalog is read again later");
+            }
+        }
+        Ok(())
+    }
+
+    async fn rollback(self: Box<Self>) {
+        self.txn.rollback();
+    }
+
+    fn age(&self) -> u64 {
+        self.age
+    }
+}

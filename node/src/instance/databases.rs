@@ -1,0 +1,135 @@
+//! The databases that this instance knows from its orders.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use parking_lot::RwLock;
+use quorate_gateway::Databases;
+use quorate_management::orders::Orders;
+use quorate_raft::peers::Peers;
+use quorate_sql::error::{Error, SqlState};
+use quorate_sql::storage;
+use quorate_txn::clock::Clock;
+use quorate_txn::coordinator::Config;
+use quorate_txn::protocol::GatewayId;
+use quorate_txn::traits::Sets;
+
+use crate::data::database::Database;
+use crate::data::elements::Elements;
+use crate::data::router::Router;
+
+/// What databases of one gateway process need.
+pub struct Surroundings {
+    /// This process.
+    pub gateway: GatewayId,
+    /// The way to others.
+    pub peers: Peers,
+    /// This instance's elements.
+    pub elements: Arc<Elements>,
+    /// The instance's clock.
+    pub clock: Arc<Clock>,
+    /// Bounds of transactions.
+    pub config: Config,
+}
+
+/// The databases, by name.
+#[derive(Default)]
+pub struct KnownDatabases {
+    state: RwLock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    surroundings: Option<Surroundings>,
+    routers: HashMap<u32, Arc<Router>>,
+    by_name: HashMap<String, Known>,
+}
+
+struct Known {
+    number: u32,
+    open: bool,
+    database: Arc<Database>,
+}
+
+impl KnownDatabases {
+    /// The instance is in a grid now.
+    pub fn join(&self, surroundings: Surroundings) {
+        self.state.write().surroundings = Some(surroundings);
+    }
+
+    /// The way to a database's sets, made when an element asks for it first.
+    pub fn sets(self: &Arc<Self>, database: u32) -> Arc<dyn Sets> {
+        self.state.write().router(database)
+    }
+
+    /// A weak handle for those whom this owns.
+    pub fn downgrade(self: &Arc<Self>) -> Weak<Self> {
+        Arc::downgrade(self)
+    }
+
+    /// Takes over which databases there are. Must be called within a tokio runtime.
+    pub fn take_orders(&self, orders: &Orders) {
+        let mut state = self.state.write();
+        for directory in &orders.databases {
+            let router = state.router(directory.number);
+            router.set_directory(&directory.sets);
+            if let Some(known) = state.by_name.get_mut(&directory.name).filter(|known| known.number == directory.number) {
+                known.open = directory.open;
+                known.database.set_directory(directory);
+                continue;
+            }
+            let surroundings = state.surroundings.as_ref().expect("orders come to members of a grid only");
+            let (clock, config) = (surroundings.clock.clone(), surroundings.config.clone());
+            let database = Arc::new(Database::new(directory, surroundings.gateway, router, clock, config));
+            let known = Known { number: directory.number, open: directory.open, database };
+            state.by_name.insert(directory.name.clone(), known);
+        }
+        let names: Vec<&str> = orders.databases.iter().map(|directory| directory.name.as_str()).collect();
+        state.by_name.retain(|name, _| names.contains(&name.as_str()));
+    }
+
+    /// A database by name, open or not.
+    pub fn find(&self, name: &str) -> Option<Arc<Database>> {
+        self.state.read().by_name.get(name).map(|known| known.database.clone())
+    }
+
+    /// Ends the databases' background work.
+    pub async fn shut_down(&self) {
+        let databases: Vec<_> = {
+            let mut state = self.state.write();
+            state.routers.clear();
+            state.by_name.drain().map(|(_, known)| known.database).collect()
+        };
+        for database in databases {
+            database.shut_down().await;
+        }
+    }
+}
+
+impl State {
+    fn router(&mut self, database: u32) -> Arc<Router> {
+        let surroundings = self.surroundings.as_ref().expect("databases exist in a grid only");
+        let timeout = surroundings.config.replica_set_timeout;
+        let (peers, elements) = (surroundings.peers.clone(), surroundings.elements.clone());
+        self.routers.entry(database).or_insert_with(|| Arc::new(Router::new(database, peers, &elements, timeout))).clone()
+    }
+}
+
+impl Databases for KnownDatabases {
+    fn open(&self, name: &str) -> Result<Arc<dyn storage::Database>, Error> {
+        let state = self.state.read();
+        let Some(known) = state.by_name.get(name) else {
+            if state.surroundings.is_none() {
+                return Err(Error::new(SqlState::CANNOT_CONNECT_NOW, "this instance does not belong to a grid yet")
+                    .with_hint("quorate-admin gridCreate makes one."));
+            }
+            return Err(Error::new(SqlState::INVALID_CATALOG_NAME, format!("database \"{name}\" does not exist"))
+                .with_hint("quorate-admin dbStatus lists the databases."));
+        };
+        if !known.open {
+            return Err(Error::new(SqlState::CANNOT_CONNECT_NOW, format!("database \"{name}\" is not open"))
+                .with_hint(format!("quorate-admin dbOpen {name} opens it; quorate-admin dbStatus {name} shows its state.")));
+        }
+        Ok(known.database.clone())
+    }
+}

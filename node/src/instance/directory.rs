@@ -1,0 +1,168 @@
+//! The data directory of an instance and what it says about itself.
+//!
+//! `LOCK` is held by the running process, so that two never share a directory. `identity` (JSON) says who the instance is; it is replaced
+//! atomically and flushed before anything relies on it. `log/` is the shared Raft log, `management/` the state of the management group,
+//! `elements/N/` the store of element N, `orders` what management wanted last.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use fs2::FileExt as _;
+use quorate_management::InstanceSpec;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+const FORMAT: u32 = 1;
+
+/// What `identity` holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    format: u32,
+    /// Made with the directory.
+    pub identity: Uuid,
+    /// How often the instance was started; the number of its current start.
+    pub incarnation: u32,
+    /// Its place in a grid, once it has one.
+    pub grid: Option<Membership>,
+}
+
+/// An instance's place in its grid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    /// The grid.
+    pub uuid: Uuid,
+    /// Its name.
+    pub name: String,
+    /// Copies of every row.
+    pub k: u32,
+    /// Number of this instance.
+    pub instance: u32,
+    /// The instances with which the grid was founded, numbered from 1 in this order; those with the management role found its group.
+    pub founders: Vec<InstanceSpec>,
+}
+
+/// The directory, locked for this process.
+#[derive(Debug)]
+pub struct DataDirectory {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDirectory {
+    /// Opens a directory and locks it. A missing directory is made; the message of a failure names it.
+    pub fn open(path: &Path) -> anyhow::Result<(Self, Identity)> {
+        std::fs::create_dir_all(path).with_context(|| format!("make the data directory {}", path.display()))?;
+        let lock_path = path.join("LOCK");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .with_context(|| format!("open {}", lock_path.display()))?;
+        if let Err(error) = lock.try_lock_exclusive() {
+            anyhow::bail!("{} is in use by another process ({error}); two instances cannot share a data directory", path.display());
+        }
+        let directory = Self { path: path.to_owned(), _lock: lock };
+        let mut identity = directory.read_identity()?;
+        identity.incarnation += 1;
+        directory.write_identity(&identity)?;
+        Ok((directory, identity))
+    }
+
+    fn read_identity(&self) -> anyhow::Result<Identity> {
+        let path = self.path.join("identity");
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                let identity: Identity = serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?;
+                anyhow::ensure!(
+                    identity.format == FORMAT,
+                    "{} has format {}; this program reads {FORMAT}",
+                    path.display(),
+                    identity.format
+                );
+                Ok(identity)
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                anyhow::ensure!(
+                    !self.log().exists(),
+                    "{} has a log but no identity file: this is not a whole data directory; restore it, or start with an empty one",
+                    self.path.display()
+                );
+                Ok(Identity { format: FORMAT, identity: Uuid::new_v4(), incarnation: 0, grid: None })
+            }
+            Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+        }
+    }
+
+    /// Replaces the identity file durably.
+    pub fn write_identity(&self, identity: &Identity) -> anyhow::Result<()> {
+        let bytes = serde_json::to_vec_pretty(identity).context("encode the identity")?;
+        replace_file(&self.path.join("identity"), &bytes)
+    }
+
+    /// The shared Raft log.
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// State of the management group.
+    pub fn management(&self) -> PathBuf {
+        self.path.join("management")
+    }
+
+    /// Store of an element.
+    pub fn element(&self, number: u64) -> PathBuf {
+        self.path.join("elements").join(number.to_string())
+    }
+
+    /// Copies under way to or from an element, on the same file system as its store.
+    pub fn scratch(&self, number: u64) -> PathBuf {
+        self.path.join("scratch").join(number.to_string())
+    }
+
+    /// The newest orders of management.
+    pub fn orders(&self) -> PathBuf {
+        self.path.join("orders")
+    }
+}
+
+/// Replaces a file so that after a crash either the old or the new content is there.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let describe = || format!("write {}", path.display());
+    let fresh = path.with_extension("new");
+    let mut file = File::create(&fresh).with_context(describe)?;
+    file.write_all(bytes).with_context(describe)?;
+    file.sync_all().with_context(describe)?;
+    std::fs::rename(&fresh, path).with_context(describe)?;
+    if let Some(parent) = path.parent() {
+        File::open(parent).and_then(|parent| parent.sync_all()).with_context(describe)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_start_has_a_new_incarnation_and_the_directory_is_locked() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let (first, identity) = DataDirectory::open(folder.path()).expect("a new directory opens");
+        assert_eq!(identity.incarnation, 1);
+        let error = DataDirectory::open(folder.path()).expect_err("it is in use");
+        assert!(error.to_string().contains("in use by another process"), "{error}");
+        drop(first);
+        let (_second, again) = DataDirectory::open(folder.path()).expect("it is free again");
+        assert_eq!((again.incarnation, again.identity), (2, identity.identity));
+    }
+
+    #[test]
+    fn a_log_without_identity_is_refused() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        std::fs::create_dir(folder.path().join("log")).expect("made");
+        let error = DataDirectory::open(folder.path()).expect_err("half a directory");
+        assert!(error.to_string().contains("no identity file"), "{error}");
+    }
+}
