@@ -230,10 +230,6 @@ impl TestSet {
         self.settle().await;
     }
 
-    pub(super) fn request(&self, operation: Operation) -> Request {
-        Request { sender: gateway(1, 1, 0), clock: Timestamp::ZERO, operation }
-    }
-
     /// Sends a message that is answered when it is answered.
     pub(super) fn send(&self, operation: Operation) -> tokio::task::JoinHandle<Response> {
         self.send_from(gateway(1, 1, 0), operation)
