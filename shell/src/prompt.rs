@@ -330,8 +330,8 @@ impl Shell {
 
     /// Runs a text on the server and prints what comes. Failures of the connection are dealt with here.
     async fn statement(&mut self, text: &str, source: &mut Source) -> Result<(), Stop> {
-        if self.connection.is_none() {
-            self.reconnect().await?;
+        if !self.connected().await? {
+            return self.after_error();
         }
         let started = Instant::now();
         let outcome = self.exchange(text, source).await;
@@ -345,6 +345,28 @@ impl Shell {
         }
         self.print_time(started);
         Ok(())
+    }
+
+    /// Makes sure of a connection before a statement is sent. False when the statement must not run: there is no connection, or the
+    /// one that was lost had a transaction open, to which the statement belonged.
+    async fn connected(&mut self) -> Result<bool, Stop> {
+        let Some(connection) = &mut self.connection else {
+            self.reconnect().await?;
+            return Ok(self.connection.is_some());
+        };
+        let Err(failure) = connection.check() else { return Ok(true) };
+        let in_block = connection.state != TransactionState::Idle;
+        say(&mut self.messages, &format!("The connection to {} was lost: {failure}", connection.server));
+        self.connection = None;
+        if !self.interactive {
+            return Err(Stop::Exit(EXIT_CONNECTION));
+        }
+        if in_block {
+            say(&mut self.messages, "The open transaction is rolled back; the statement was not run.");
+        }
+        self.server = (self.server + 1) % self.target.servers.len();
+        self.reconnect().await?;
+        Ok(self.connection.is_some() && !in_block)
     }
 
     fn print_time(&mut self, started: Instant) {
@@ -459,8 +481,8 @@ impl Shell {
 
     /// `\d NAME`.
     async fn describe(&mut self, schema: Option<&str>, table: &str) -> Result<(), Stop> {
-        if self.connection.is_none() {
-            self.reconnect().await?;
+        if !self.connected().await? {
+            return self.after_error();
         }
         let tables = match self.collect(&command::table_query(schema, table)).await {
             Ok(Some(rows)) => rows,

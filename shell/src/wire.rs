@@ -12,6 +12,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
 use postgres_protocol::message::backend::{DataRowBody, ErrorFields, Message, RowDescriptionBody};
 use postgres_protocol::message::frontend;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -404,6 +405,15 @@ impl Connection {
             };
             return Ok(Some(event));
         }
+    }
+
+    /// Looks whether the server has closed the connection or said that it ends it, without waiting. To be asked between queries: what
+    /// was not sent yet can then be sent elsewhere without any doubt.
+    pub fn check(&mut self) -> Result<(), Failure> {
+        while let Some(event) = self.next().now_or_never() {
+            event?;
+        }
+        Ok(())
     }
 
     /// Sends a piece of COPY data.

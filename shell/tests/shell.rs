@@ -171,3 +171,23 @@ async fn a_script_that_loses_its_connection_says_that_the_outcome_is_unknown() {
     assert_eq!(results, "");
     assert!(messages.contains("was lost") && messages.contains("outcome of the statement is unknown"), "{messages}");
 }
+
+#[tokio::test]
+async fn a_connection_lost_between_statements_is_noticed_before_the_next_is_sent() {
+    use quorate_shell::wire::{Connection, Failure, Target};
+    let server = server().await;
+    let target: Target = args(&server).url.parse().expect("a URL");
+    let (mut connection, _) = Connection::open(&target, 0).await.expect("connects");
+    connection.check().expect("it is there");
+    assert_eq!(server.gateway.disconnect_all("demo").await, 1);
+    let noticed = async {
+        loop {
+            match connection.check() {
+                Ok(()) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Err(failure) => break failure,
+            }
+        }
+    };
+    let failure = tokio::time::timeout(Duration::from_secs(30), noticed).await.expect("noticed");
+    assert!(matches!(&failure, Failure::Lost(text) if text.contains("administrator command")), "{failure:?}");
+}
