@@ -81,7 +81,7 @@ impl Default for Options {
             garbage_age: Duration::from_secs(10),
             garbage_interval: Duration::from_secs(5),
             watermark_interval: Duration::from_secs(1),
-            recent_commits_max: 65_536,
+            recent_commits_max: 32_768,
             on_fatal: Arc::new(|fatal| tracing::error!(%fatal, "an element can no longer be trusted")),
             breaks: Breaks::default(),
         }
