@@ -5,9 +5,9 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
 use futures::task::AtomicWaker;
@@ -49,12 +49,26 @@ pub(crate) enum Interrupt {
     TimedOut(usize),
 }
 
+/// The moment at which a statement or a transaction has to end.
+pub(crate) struct Deadline(Mutex<BoxFuture<'static, ()>>);
+
+impl Deadline {
+    /// When `sleep` completes. The mutex is never locked; it makes streams that hold a deadline `Sync`.
+    pub(crate) fn new(sleep: BoxFuture<'static, ()>) -> Deadline {
+        Deadline(Mutex::new(sleep))
+    }
+
+    fn has_come(&mut self, context: &mut Context<'_>) -> bool {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll(context).is_ready()
+    }
+}
+
 /// What a half-run statement keeps between calls.
 pub(crate) struct Live {
     /// The transaction that it belongs to.
     pub(crate) serial: u64,
     /// `statement_timeout`, from the statement's beginning.
-    pub(crate) deadline: Option<BoxFuture<'static, ()>>,
+    pub(crate) deadline: Option<Deadline>,
     /// Whether the transaction commits at the statement's end.
     pub(crate) commits: bool,
 }
@@ -62,7 +76,7 @@ pub(crate) struct Live {
 /// Runs `work` until it is done, cancelled, or one of the deadlines completes.
 pub(crate) async fn interruptible<F: Future>(
     cancel: &CancelHandle,
-    deadlines: &mut [Option<&mut BoxFuture<'static, ()>>],
+    deadlines: &mut [Option<&mut Deadline>],
     work: F,
 ) -> Result<F::Output, Interrupt> {
     let mut work = pin!(work);
@@ -77,7 +91,7 @@ pub(crate) async fn interruptible<F: Future>(
         }
         for (n, deadline) in deadlines.iter_mut().enumerate() {
             if let Some(deadline) = deadline
-                && deadline.as_mut().poll(context).is_ready()
+                && deadline.has_come(context)
             {
                 return Poll::Ready(Err(Interrupt::TimedOut(n)));
             }

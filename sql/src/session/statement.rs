@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-
 use super::api::{CommandTag, Notice, Row};
-use super::cancel::{CancelHandle, Interrupt, interruptible};
+use super::cancel::{CancelHandle, Deadline, Interrupt, interruptible};
 use super::prepared::Compiled;
 use super::streams::{CopyIn, CopyOut, Execution, RowStream};
 use super::transaction::{Block, Open};
@@ -88,8 +86,8 @@ impl Session {
     }
 
     /// The deadline of a statement that begins now.
-    pub(super) fn deadline(&self) -> Option<BoxFuture<'static, ()>> {
-        self.settings.statement_timeout().map(|timeout| self.environment.timer.sleep(timeout))
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        self.settings.statement_timeout().map(|timeout| Deadline::new(self.environment.timer.sleep(timeout)))
     }
 
     /// Runs one statement. An error has failed or ended the transaction when it comes out.
@@ -169,7 +167,7 @@ impl Session {
         compiled: &Compiled,
         parameters: &[Value],
         surroundings: &Surroundings,
-        deadline: &mut Option<BoxFuture<'static, ()>>,
+        deadline: &mut Option<Deadline>,
         hold: usize,
         commits: bool,
     ) -> Result<(Run, Outcome, Vec<Notice>), (Error, Option<(u64, i64)>)> {
@@ -202,7 +200,7 @@ impl Session {
         Ok((run, outcome, notices))
     }
 
-    fn execution(&mut self, run: Run, outcome: Outcome, deadline: Option<BoxFuture<'static, ()>>, commits: bool) -> Execution {
+    fn execution(&mut self, run: Run, outcome: Outcome, deadline: Option<Deadline>, commits: bool) -> Execution {
         let serial = self.open.as_ref().map_or(0, |open| open.serial);
         let live = cancel::Live { serial, deadline, commits };
         match outcome {

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
-
 use super::Session;
 use super::api::{CommandTag, Notice, TransactionStatus};
+use super::cancel::Deadline;
 use crate::catalog::Catalog;
 use crate::error::{Error, SqlState};
 use crate::exec::duplicate_on_commit;
@@ -36,7 +35,7 @@ pub(super) struct Open {
     /// The catalog that the last statement saw, to put names to errors on commit.
     pub(super) catalog: Option<Arc<Catalog>>,
     /// `transaction_timeout`.
-    pub(super) deadline: Option<BoxFuture<'static, ()>>,
+    pub(super) deadline: Option<Deadline>,
 }
 
 impl Session {
@@ -72,7 +71,7 @@ impl Session {
             began,
             answered: 0,
             catalog: None,
-            deadline: self.settings.transaction_timeout().map(|timeout| self.environment.timer.sleep(timeout)),
+            deadline: self.settings.transaction_timeout().map(|timeout| Deadline::new(self.environment.timer.sleep(timeout))),
         })
     }
 
