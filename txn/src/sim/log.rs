@@ -105,6 +105,10 @@ impl SimSet {
         self.state.lock().stalled = stalled;
     }
 
+    pub(crate) fn stalled(&self) -> bool {
+        self.state.lock().stalled
+    }
+
     /// All commands that were ever applied, and what apply answered.
     pub(crate) fn applied(&self) -> Vec<(Bytes, Bytes)> {
         let state = self.state.lock();

@@ -359,7 +359,7 @@ impl World {
             if healed {
                 continue;
             }
-            if per_mille(rates.change) {
+            if !set.stalled() && per_mille(rates.change) {
                 set.change_leader(rng.below(set.replicas()), rng.below(set.in_flight() + 1));
             }
             for seat in set.deposed() {

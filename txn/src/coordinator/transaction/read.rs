@@ -136,7 +136,11 @@ impl Transaction {
             Some(_) => {}
         }
         let reads: Vec<ReadOp> = keys.iter().map(|key| ReadOp::Get { key: key.clone() }).collect();
-        let stored: Vec<Option<Bytes>> = if self.staged(at, &reads) {
+        // Commit validates from the snapshot on. A leader that knows less than all there is up to it (its clock is behind, and
+        // it may be deposed) has not told what the rows are at the snapshot.
+        let behind = self.snapshot.is_some_and(|snapshot| safe < snapshot);
+        let stored: Vec<Option<Bytes>> = if behind || self.staged(at, &reads) {
+            self.parts[at].index = None;
             self.read(at, &reads).await?.into_iter().map(value_of).collect::<Result<_, _>>()?
         } else {
             rows.into_iter().map(|row| row.value).collect()
