@@ -13,7 +13,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -142,6 +142,8 @@ async fn supervise(
     events: mpsc::UnboundedSender<Event>,
 ) {
     let mut restarts: VecDeque<Instant> = VecDeque::new();
+    // Held apart from the child, since waiting for a child closes its standard input, which would ask it to end.
+    let mut lifeline = child.stdin.take();
     let give_up = |reason: String| {
         // Nobody listens any more only when the demo is ending.
         let _ = events.send(Event::GivenUp { instance: instance.name.clone(), reason, log: instance.log.clone() });
@@ -152,7 +154,7 @@ async fn supervise(
             // Also when the sender is gone: then nobody is left to run for.
             () = async { drop(stop.wait_for(|stop| *stop).await) } => None,
         };
-        let Some(ended) = ended else { return end(child).await };
+        let Some(ended) = ended else { return end(child, lifeline).await };
         pid.send_replace(None);
         let ended = match ended {
             Ok(ended) => ended,
@@ -173,6 +175,7 @@ async fn supervise(
             Ok(child) => child,
             Err(error) => return give_up(format!("{error:#}")),
         };
+        lifeline = child.stdin.take();
         pid.send_replace(child.id());
         let started = child.id().unwrap_or_default();
         let _ = events.send(Event::Restarted { instance: instance.name.clone(), ended, pid: started });
@@ -180,8 +183,8 @@ async fn supervise(
 }
 
 /// Asks a child to stop, and ends it by force when it does not.
-async fn end(mut child: Child) {
-    drop(child.stdin.take());
+async fn end(mut child: Child, lifeline: Option<ChildStdin>) {
+    drop(lifeline);
     if tokio::time::timeout(STOP_LIMIT, child.wait()).await.is_err() {
         // It can only fail when the child has ended, which is what is wanted.
         let _ = child.kill().await;
