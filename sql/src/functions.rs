@@ -352,3 +352,5 @@ mod tests;
 
 #[cfg(test)]
 pub(crate) use tests::test_context;
+#[cfg(test)]
+mod differential;

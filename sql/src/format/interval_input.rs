@@ -371,7 +371,7 @@ mod tests {
             assert_eq!(text(parse_interval(input)).as_deref(), Ok(expected), "{input}");
         }
         for (input, code) in [("", "22007"), ("day", "22007"), ("1 fortnight", "22007"), ("1 day 1 day", "22007"), ("1:60", "22015"), ("99999999999 years", "22015")] {
-            assert_eq!(text(parse_interval(input)).as_deref(), Err(code), "{input}");
+            assert_eq!(text(parse_interval(input)), Err(code.to_owned()), "{input}");
         }
     }
 

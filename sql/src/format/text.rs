@@ -319,7 +319,11 @@ fn write_bytea(bytes: &[u8], output: ByteaOutput, out: &mut BytesMut) -> std::fm
 /// # Errors
 /// Those of `out`.
 pub fn write_float8(value: f64, extra: i32, out: &mut impl std::fmt::Write) -> std::fmt::Result {
-    if extra > 0 { write_shortest(value, format_args!("{value:e}"), 15, out) } else { write_general(value, 15 + extra, out) }
+    if extra <= 0 {
+        return write_general(value, 15 + extra, out);
+    }
+    let shortest = format!("{value:e}");
+    write_shortest(value, &on_no_border(shortest, value, 53, |digits| format!("{value:.digits$e}")), 15, out)
 }
 
 /// The same for `real`, of 6 digits.
@@ -328,7 +332,11 @@ pub fn write_float8(value: f64, extra: i32, out: &mut impl std::fmt::Write) -> s
 /// Those of `out`.
 pub fn write_float4(value: f32, extra: i32, out: &mut impl std::fmt::Write) -> std::fmt::Result {
     let wide = f64::from(value);
-    if extra > 0 { write_shortest(wide, format_args!("{value:e}"), 6, out) } else { write_general(wide, 6 + extra, out) }
+    if extra <= 0 {
+        return write_general(wide, 6 + extra, out);
+    }
+    let shortest = format!("{value:e}");
+    write_shortest(wide, &on_no_border(shortest, wide, 24, |digits| format!("{value:.digits$e}")), 6, out)
 }
 
 fn write_not_finite(value: f64, out: &mut impl std::fmt::Write) -> Option<std::fmt::Result> {
@@ -341,11 +349,28 @@ fn write_not_finite(value: f64, out: &mut impl std::fmt::Write) -> Option<std::f
     }
 }
 
-fn write_shortest(value: f64, scientific: std::fmt::Arguments<'_>, fixed_below: i32, out: &mut impl std::fmt::Write) -> std::fmt::Result {
+/// PostgreSQL never prints a number that lies just between two floats, though reading it back rounds to the right one (to the even
+/// mantissa); Rust does where that is shorter. It can happen to integers beyond the mantissa only; then one more digit is shown.
+fn on_no_border(shortest: String, value: f64, mantissa_bits: u32, precise: impl Fn(usize) -> String) -> String {
+    let magnitude = value.abs();
+    if !(magnitude >= (1u64 << mantissa_bits) as f64 && magnitude < 1e38) {
+        return shortest;
+    }
+    let (mantissa, exponent) = shortest.split_once('e').expect("Rust writes an exponent");
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let zeros = exponent.parse::<u32>().expect("an integer's exponent") + 1 - digits.len() as u32;
+    let printed = digits.parse::<u128>().expect("at most 17 digits") * 10u128.pow(zeros);
+    let exact = magnitude as u128;
+    // The spacing of floats here; below a power of two it is half of that above.
+    let spacing = 1u128 << (128 - exact.leading_zeros() - mantissa_bits);
+    let half = if printed < exact && exact.is_power_of_two() { spacing / 4 } else { spacing / 2 };
+    if half > 0 && printed.abs_diff(exact) == half { precise(digits.len()) } else { shortest }
+}
+
+fn write_shortest(value: f64, text: &str, fixed_below: i32, out: &mut impl std::fmt::Write) -> std::fmt::Result {
     if let Some(result) = write_not_finite(value, out) {
         return result;
     }
-    let text = scientific.to_string();
     let (mantissa, exponent) = text.split_once('e').expect("Rust writes an exponent");
     write_digits(mantissa, exponent.parse().expect("Rust writes a number"), fixed_below, out)
 }

@@ -25,7 +25,7 @@ fn check(ty: &Type, cases: &[(&str, &str)]) {
 fn refuse(ty: &Type, cases: &[(&str, &str)]) {
     let settings = settings("UTC");
     for (input, code) in cases {
-        assert_eq!(through(input, ty, &settings).as_deref(), Err(*code), "{input} as {ty}");
+        assert_eq!(through(input, ty, &settings), Err((*code).to_owned()), "{input} as {ty}");
     }
 }
 
@@ -61,6 +61,9 @@ fn floats_are_shortest() {
         ("nan", "NaN"),
         ("-inf", "-Infinity"),
         ("0.30000000000000004", "0.30000000000000004"),
+        // Just between two floats, so one digit more than needed.
+        ("-3.397654817054727e+16", "-3.3976548170547272e+16"),
+        ("9007199254740993", "9.007199254740992e+15"),
     ]);
     refuse(&Type::Float8, &[("1e400", "22003"), ("1e-400", "22003"), ("", "22P02"), ("x", "22P02"), ("1e", "22P02")]);
     check(&Type::Float4, &[("0.1", "0.1"), ("1e6", "1e+06"), ("123456", "123456"), ("1234567", "1.234567e+06"), ("16777216", "1.6777216e+07")]);
@@ -167,8 +170,8 @@ fn times_and_timestamps() {
     assert_eq!(zoned("2024-01-01 12:00:00 EST").as_deref(), Ok("2024-01-01 18:00:00+01"));
     assert_eq!(zoned("2024-01-01 12:00:00 -05:30").as_deref(), Ok("2024-01-01 18:30:00+01"));
     assert_eq!(zoned("2024-01-01 12:00:00-0530").as_deref(), Ok("2024-01-01 18:30:00+01"));
-    assert_eq!(zoned("2024-01-01 12:00:00+99").as_deref(), Err("22009"));
-    assert_eq!(zoned("2024-01-01 12:00:00 Mars/Olympus").as_deref(), Err("22023"));
+    assert_eq!(zoned("2024-01-01 12:00:00+99"), Err("22009".to_owned()));
+    assert_eq!(zoned("2024-01-01 12:00:00 Mars/Olympus"), Err("22023".to_owned()));
     assert_eq!(through("2024-01-01 12:00+05:45", &Type::TimestampTz(None), &settings("Asia/Kathmandu")).as_deref(), Ok("2024-01-01 12:00:00+05:45"));
 }
 

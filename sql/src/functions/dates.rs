@@ -518,14 +518,8 @@ pub(super) fn age(context: Context<'_>, arguments: &[Value]) -> Result<Value> {
         days -= 1;
     }
     if days < 0 {
-        // Borrowed is the month of the earlier date; of the later one if the difference is negative, as in PostgreSQL.
-        let month = if sign < 0 {
-            let previous = days_from_civil(i64::from(to.year), i64::from(to.month) - 1, 1);
-            days_from_civil(i64::from(to.year), i64::from(to.month), 1) - previous
-        } else {
-            days_in_month(i64::from(from.year), i64::from(from.month))
-        };
-        days += month;
+        // Borrowed is the month of the earlier date.
+        days += days_in_month(i64::from(from.year), i64::from(from.month));
         months -= 1;
     }
     Ok(Value::Interval(Interval { months: (sign * months) as i32, days: (sign * days) as i32, micros: sign * micros }))

@@ -1,4 +1,4 @@
-//! `to_char` and `to_number` for numbers: the patterns `9 0 . , D G S MI PL SG PR $ FM EEEE V TH RN` and quoted text.
+//! `to_char` and `to_number` for numbers: the patterns `9 0 . , D G S MI PL SG PR L FM EEEE V TH RN` and quoted text.
 
 use crate::error::{Error, SqlState};
 use crate::functions::EvalContext;
@@ -25,7 +25,7 @@ enum Part {
     Plus,
     /// `SG`: a sign always
     SignHere,
-    /// `$` or `L`
+    /// `L`: the currency's sign, which the C locale does not have
     Currency,
     /// `TH`, `th`
     Ordinal(bool),
@@ -79,7 +79,7 @@ impl Pattern {
                     b'.' | b'D' | b'd' => (Some(Part::Point), 1),
                     b',' | b'G' | b'g' => (Some(Part::Group), 1),
                     b'S' | b's' => (Some(Part::Sign), 1),
-                    b'$' | b'L' | b'l' => (Some(Part::Currency), 1),
+                    b'L' | b'l' => (Some(Part::Currency), 1),
                     b'V' | b'v' => (Some(Part::Shift), 1),
                     b'"' => {
                         let end = rest[1..].find('"').map_or(rest.len(), |at| at + 2);
@@ -153,7 +153,7 @@ fn write(number: &Numeric, pattern: &Pattern) -> Result<String> {
     if first_zero.is_some_and(|at| at >= places) {
         first_zero = None;
     }
-    let has_sign_part = pattern.parts.iter().any(|p| matches!(p, Part::Sign | Part::Minus | Part::SignHere | Part::Plus));
+    let has_sign_part = pattern.parts.iter().any(|p| matches!(p, Part::Sign | Part::Minus | Part::SignHere));
     let leading_sign = pattern.parts.iter().position(|p| *p == Part::Sign) < pattern.parts.iter().position(|p| matches!(p, Part::Digit | Part::Zero));
     let floating = !has_sign_part || (leading_sign && pattern.parts.contains(&Part::Sign));
     let mut out = String::new();
@@ -245,9 +245,9 @@ fn write(number: &Numeric, pattern: &Pattern) -> Result<String> {
                     out.push(' ');
                 }
             }
-            Part::Currency => out.push('$'),
+            Part::Currency => out.push(' '),
             Part::Ordinal(capitals) => {
-                if !negative && fraction_places == 0 {
+                if !negative && !overflow && fraction_places == 0 {
                     let ending = ordinal(whole);
                     out.push_str(&if *capitals { ending.to_uppercase() } else { ending.to_owned() });
                 }

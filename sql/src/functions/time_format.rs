@@ -154,6 +154,10 @@ fn write_key(key: &'static str, plain: bool, moment: &Moment) -> Result<String> 
     let name = |text: &str, width: usize| if plain { text.to_owned() } else { format!("{text:<width$}") };
     let Moment { civil, days, time, .. } = moment;
     let year = if moment.interval || civil.year > 0 { i64::from(civil.year) } else { i64::from(1 - civil.year) };
+    let iso_year = match iso_week(*days).0 {
+        year if year > 0 => year,
+        year => 1 - year,
+    };
     let month = (civil.month.clamp(1, 12) - 1) as usize;
     let weekday = day_of_week(*days) as usize;
     let afternoon = time.hour.rem_euclid(24) >= 12;
@@ -179,10 +183,10 @@ fn write_key(key: &'static str, plain: bool, moment: &Moment) -> Result<String> 
         "YY" => number(year % 100, 2),
         "Y" => number(year % 10, 1),
         "Y,YYY" => format!("{},{:03}", year / 1000, year % 1000),
-        "IYYY" => number(iso_week(*days).0, 4),
-        "IYY" => number(iso_week(*days).0 % 1000, 3),
-        "IY" => number(iso_week(*days).0 % 100, 2),
-        "I" => number(iso_week(*days).0 % 10, 1),
+        "IYYY" => number(iso_year, 4),
+        "IYY" => number(iso_year % 1000, 3),
+        "IY" => number(iso_year % 100, 2),
+        "I" => number(iso_year % 10, 1),
         "CC" => number(if moment.interval { year / 100 } else if civil.year > 0 { (year - 1) / 100 + 1 } else { -(year / 100 + 1) }, 2),
         "MM" => number(i64::from(civil.month), 2),
         "MONTH" => name(&cased(MONTHS[month]), 9),

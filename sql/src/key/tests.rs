@@ -182,8 +182,8 @@ fn encodings_and_slots_are_pinned() {
     assert_eq!(slot(&[Value::text("quorate"), Value::Null]), Ok(PINNED_TEXT_SLOT));
 }
 
-const PINNED_SLOTS: [u16; 6] = [0, 0, 0, 0, 0, 0];
-const PINNED_TEXT_SLOT: u16 = 0;
+const PINNED_SLOTS: [u16; 6] = [2369, 2637, 1895, 1696, 2246, 3360];
+const PINNED_TEXT_SLOT: u16 = 3599;
 
 #[test]
 fn slots_are_spread() {

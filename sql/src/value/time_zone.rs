@@ -6,7 +6,7 @@
 use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::{OffsetName, TZ_VARIANTS, Tz};
 
-use crate::value::datetime::{UNIX_EPOCH_DAYS, USECS_PER_DAY, USECS_PER_SEC};
+use crate::value::datetime::{UNIX_EPOCH_DAYS, USECS_PER_DAY, USECS_PER_SEC, civil_from_days, days_from_civil, days_in_month, split_timestamp};
 
 /// A time zone.
 #[derive(Clone, Debug, PartialEq)]
@@ -204,12 +204,23 @@ fn signed_hours(offset: i32) -> String {
     }
 }
 
-/// For the crates, whose calendar ends in the year 262142: later instants take the rules of about then, when nothing changes.
+/// The instant as the crates want it. Their zones have rules up to 2100 and their calendar ends in the year 262142: later years borrow the
+/// rules of an earlier one with the same days of the week, which is what repeating the last rule comes to.
 fn naive(micros: i64) -> NaiveDateTime {
-    let from_unix = micros.saturating_sub(i64::from(UNIX_EPOCH_DAYS) * USECS_PER_DAY);
-    let limit = 90_000_000 * USECS_PER_DAY;
-    let clamped = from_unix.clamp(-limit, limit);
-    DateTime::<Utc>::from_timestamp_micros(clamped).expect("within the calendar of the crate").naive_utc()
+    let (days, time) = split_timestamp(micros);
+    let year = i64::from(civil_from_days(days).year);
+    let days = if year > 2090 { i64::from(days) + same_calendar(year) - days_from_civil(year, 1, 1) } else { i64::from(days) };
+    let from_unix = (days - i64::from(UNIX_EPOCH_DAYS)) * USECS_PER_DAY + time;
+    DateTime::<Utc>::from_timestamp_micros(from_unix).expect("between 290000 BC and 2100").naive_utc()
+}
+
+/// The first day of a year from 2060 to 2087 with the same calendar.
+fn same_calendar(year: i64) -> i64 {
+    let start = |year: i64| days_from_civil(year, 1, 1);
+    let alike = |other: &i64| {
+        (start(*other) - start(year)) % 7 == 0 && days_in_month(*other, 2) == days_in_month(year, 2)
+    };
+    start((2060..2088).find(alike).unwrap_or(2060))
 }
 
 #[cfg(test)]
@@ -254,5 +265,7 @@ mod tests {
         let berlin = TimeZone::parse("Europe/Berlin").expect("known");
         let _ = berlin.to_utc(i64::MAX - 1);
         let _ = berlin.to_local(i64::MIN + 1);
+        assert_eq!(berlin.offset_at(at(2709, 7, 1, 0, 0)), 7200);
+        assert_eq!(berlin.offset_at(at(294_000, 1, 1, 0, 0)), 3600);
     }
 }
