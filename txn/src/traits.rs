@@ -84,6 +84,8 @@ pub trait Sets: Send + Sync {
     /// Sends a request to the leader of a set and waits for its answer.
     ///
     /// A request that changes something is sent to one element only: it is not repeated elsewhere after it may have arrived.
+    /// What was answered with [`Failure::NotLeader`](crate::protocol::Failure::NotLeader), or not sent, is not executed later
+    /// either: no copy of it is left under way.
     async fn call(&self, set: SetId, request: Request) -> Result<Response, CallError>;
 
     /// This instance's own element of a set, if it has one that is loaded: the gateway reads there what the leader has made safe.

@@ -11,7 +11,7 @@ use super::log::SimSet;
 use super::rng::Rng;
 use crate::clock::Timestamp;
 use crate::element::ReplicaSet;
-use crate::protocol::{LogIndex, Operation, ReadAnswer, ReadOp, Request, Response, SetId};
+use crate::protocol::{Failure, LogIndex, Operation, ReadAnswer, ReadOp, Request, Response, SetId};
 use crate::traits::{CallError, LocalReads, Sets};
 
 /// How the network behaves, in percent of messages. A healed network does none of it.
@@ -125,16 +125,22 @@ impl Sets for Port {
             tokio::time::sleep(net.rng.ms(1, 200)).await;
             return Err(CallError::Lost(set));
         }
-        if may_come_twice(&request.operation) && net.rough(net.weather.twice) {
-            let (net, request) = (Arc::clone(net), request.clone());
-            tokio::spawn(async move {
-                let most = if net.rng.chance(50) { 30 } else { 1500 };
-                tokio::time::sleep(net.rng.ms(0, most)).await;
-                net.execute(set, request).await;
-            });
-        }
+        let again = (may_come_twice(&request.operation) && net.rough(net.weather.twice)).then(|| request.clone());
         // Executed also if the caller stops waiting.
-        let executed = tokio::spawn(Arc::clone(net).execute(set, request));
+        let first = Arc::clone(net);
+        let executed = tokio::spawn(async move {
+            let response = Arc::clone(&first).execute(set, request).await;
+            // What was answered "not executed" is not executed later either: that much is asked of a network.
+            let refused = matches!(&response, Some(Response { result: Err(Failure::NotLeader { .. }), .. }));
+            if let (Some(again), false) = (again, refused) {
+                tokio::spawn(async move {
+                    let most = if first.rng.chance(50) { 30 } else { 1500 };
+                    tokio::time::sleep(first.rng.ms(0, most)).await;
+                    first.execute(set, again).await;
+                });
+            }
+            response
+        });
         let response = executed.await.ok().flatten().ok_or(CallError::Lost(set))?;
         net.travel().await;
         if net.rough(net.weather.answer_lost) {
