@@ -2,7 +2,7 @@
 //!
 //! A participant that waits too long asks all others. Any committed: commit. All prepared: commit at the highest prepare
 //! timestamp. Any not prepared: that one first replicates a refusal, so that a late prepare is rejected there, and all
-//! abort. A gateway's crash, a leader's change and lost messages all end here.
+//! abort. Any forgotten: all abort, since a commit is forgotten only when all participants have applied it. A gateway's crash, a leader's change and lost messages all end here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,8 +149,11 @@ fn decide(own: Timestamp, answers: &[Option<TxnStatus>]) -> Option<Outcome> {
             Some(TxnStatus::Ended(outcome @ Outcome::Committed(_))) => return Some(*outcome),
             Some(TxnStatus::Ended(Outcome::Aborted)) => aborted = true,
             Some(TxnStatus::Prepared(at)) => highest = highest.max(*at),
-            // Forgotten cannot be while it is prepared here; absent cannot be the answer to a request to refuse.
-            Some(TxnStatus::Forgotten | TxnStatus::Absent) | None => all_prepared = false,
+            // Its gateway has finished it: had it been committed, the outcome would have been applied here before. So the
+            // prepare here is a late copy of one that was given up.
+            Some(TxnStatus::Forgotten) => aborted = true,
+            // Absent cannot be the answer to a request to refuse.
+            Some(TxnStatus::Absent) | None => all_prepared = false,
         }
     }
     if aborted { Some(Outcome::Aborted) } else { all_prepared.then_some(Outcome::Committed(highest)) }
@@ -172,6 +175,6 @@ mod tests {
         assert_eq!(decide(own, &[None, committed]), Some(Outcome::Committed(Timestamp(9))));
         assert_eq!(decide(own, &[None, aborted]), Some(Outcome::Aborted));
         assert_eq!(decide(own, &[prepared(3), None]), None);
-        assert_eq!(decide(own, &[prepared(3), Some(TxnStatus::Forgotten)]), None);
+        assert_eq!(decide(own, &[prepared(3), Some(TxnStatus::Forgotten)]), Some(Outcome::Aborted));
     }
 }

@@ -92,6 +92,15 @@ pub(crate) struct KeyRange<'a> {
 /// What a scan calls for every entry.
 pub(crate) type Visitor<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>;
 
+/// Sees every entry of a snapshot.
+pub(crate) type EntryVisitor = Box<dyn FnMut(&[u8], &[u8]) + Send>;
+
+/// Called when a snapshot was visited, or could not be.
+pub(crate) type Completion = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// Fills a new store.
+pub(crate) type Fill<'a> = &'a dyn Fn(&dyn Kv) -> Result<(), StoreError>;
+
 /// See the module's text.
 pub(crate) trait Kv: Send + Sync {
     /// The value of a key, handed to a closure without being copied. Returns whether the key exists.
@@ -113,12 +122,7 @@ pub(crate) trait Kv: Send + Sync {
     fn checkpoint(&self, target: &Path) -> Result<(), StoreError>;
 
     /// Takes a consistent picture of a family now and visits it, now or later on a thread of its own; `done` is called at the end.
-    fn visit_snapshot(
-        self: Arc<Self>,
-        family: Family,
-        visit: Box<dyn FnMut(&[u8], &[u8]) + Send>,
-        done: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
-    );
+    fn visit_snapshot(self: Arc<Self>, family: Family, visit: EntryVisitor, done: Completion);
 }
 
 type Families = BTreeMap<Family, BTreeMap<Bytes, Bytes>>;
@@ -243,12 +247,7 @@ impl Kv for MemoryKv {
         Err(StoreError::Unsupported("a store in memory is copied with MemoryDisk::copy"))
     }
 
-    fn visit_snapshot(
-        self: Arc<Self>,
-        family: Family,
-        mut visit: Box<dyn FnMut(&[u8], &[u8]) + Send>,
-        done: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
-    ) {
+    fn visit_snapshot(self: Arc<Self>, family: Family, mut visit: EntryVisitor, done: Completion) {
         for (key, value) in self.now.read().get(&family).expect("all families are there from the start") {
             visit(key, value);
         }

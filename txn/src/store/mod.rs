@@ -22,10 +22,10 @@ use bytes::Bytes;
 use crate::clock::Timestamp;
 use crate::codec::{self, Malformed, Reader};
 use crate::protocol::{GatewayId, LogIndex, Outcome, TxnId};
-use kv::{Batch, Family, KeyRange, Kv, MemoryDisk, MemoryKv};
+use kv::{Batch, Family, Fill, KeyRange, Kv, MemoryDisk, MemoryKv};
 use record::{PrepareRecord, StagedRecord};
-pub use rocks::StoreMemory;
 use rocks::RocksKv;
+pub use rocks::StoreMemory;
 use thresholds::{DurableThresholds, Thresholds};
 
 /// First bytes of the value of `format` in `meta`.
@@ -161,8 +161,7 @@ impl Store {
         let durable = Arc::new(DurableThresholds::default());
         let (kv, path): (Arc<dyn Kv>, PathBuf) = match location {
             StoreLocation::Directory { path, memory, create } => {
-                let fill: Option<&dyn Fn(&dyn Kv) -> Result<(), StoreError>> =
-                    if *create { Some(&|kv| kv.write(format_batch())) } else { None };
+                let fill: Option<Fill<'_>> = if *create { Some(&|kv| kv.write(format_batch())) } else { None };
                 (Arc::new(RocksKv::open(path, memory, &durable, fill)?), path.clone())
             }
             StoreLocation::Memory(disk) => {

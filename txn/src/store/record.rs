@@ -10,6 +10,13 @@
 //! | prepared | transaction | prepare record |
 //! | outcomes | transaction | 0 aborted, 1 committed with timestamp |
 //! | staged | row key | transaction, 0 deletion or 1 and the value |
+//! | meta | `format` | magic, version of everything here |
+//! | meta | `raft_state` | opaque: applied log id and membership of the consensus layer |
+//! | meta | `position` | last entry applied, commands applied of the next, highest timestamp logged |
+//! | meta | `thresholds` | horizon, garbage-collection threshold |
+//! | meta | `F`, gateway | its low watermark |
+//! | meta | `S`, instance | its highest incarnation heard of |
+//! | meta | `T`, transaction | batches staged, lowest and highest key |
 //!
 //! History is ordered by *prepare* timestamp, newest first: the version that matters at a snapshot S is always the newest with a
 //! prepare at or below S, which is either committed at or below S or uncertain.

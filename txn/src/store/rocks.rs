@@ -20,7 +20,7 @@ use rocksdb::{
 };
 
 use super::StoreError;
-use super::kv::{Batch, Change, Family, KeyRange, Kv, Visitor};
+use super::kv::{Batch, Change, Completion, EntryVisitor, Family, Fill, KeyRange, Kv, Visitor};
 use super::thresholds::{DurableThresholds, Thresholds};
 
 /// Memory that all element stores of a process share.
@@ -72,7 +72,7 @@ impl RocksKv {
         path: &Path,
         memory: &StoreMemory,
         thresholds: &Arc<DurableThresholds>,
-        create: Option<&dyn Fn(&dyn Kv) -> Result<(), StoreError>>,
+        create: Option<Fill<'_>>,
     ) -> Result<Self, StoreError> {
         let there = path.join("CURRENT").exists();
         if !there {
@@ -94,7 +94,7 @@ impl RocksKv {
         path: &Path,
         memory: &StoreMemory,
         thresholds: &Arc<DurableThresholds>,
-        fill: &dyn Fn(&dyn Kv) -> Result<(), StoreError>,
+        fill: Fill<'_>,
     ) -> Result<(), StoreError> {
         let io = |path: &Path| {
             let path = path.to_owned();
@@ -191,14 +191,10 @@ fn family_options(family: Family, memory: &StoreMemory, thresholds: &Arc<Durable
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
     options.set_compression_type(DBCompressionType::Lz4);
-    // One full buffer flushes all families, so the shares follow what a write puts into each.
-    let share = match family {
-        Family::Rows | Family::Staged => 2,
-        Family::History => 4,
-        Family::Prepared | Family::Outcomes => 8,
-        Family::Meta => 16,
-    };
-    options.set_write_buffer_size(memory.write_buffer_bytes / share);
+    // A full buffer flushes all families, so none may fill up much before the others do; what all of them use together is bounded
+    // by the write buffer manager. Blocks are small, since most buffers stay nearly empty.
+    options.set_write_buffer_size(memory.write_buffer_bytes / 2);
+    options.set_arena_block_size(128 << 10);
     options.set_max_write_buffer_number(3);
     if matches!(family, Family::Rows | Family::Outcomes | Family::Prepared) {
         // Most look-ups in these are for keys that are not there: inserts, and transactions never heard of.
@@ -327,12 +323,7 @@ impl Kv for RocksKv {
         checkpoint.create_checkpoint(target).map_err(|e| damaged(target, &e))
     }
 
-    fn visit_snapshot(
-        self: Arc<Self>,
-        family: Family,
-        mut visit: Box<dyn FnMut(&[u8], &[u8]) + Send>,
-        done: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
-    ) {
+    fn visit_snapshot(self: Arc<Self>, family: Family, mut visit: EntryVisitor, done: Completion) {
         // The snapshot borrows the store, so the thread takes it, and tells when it has.
         let (taken, wait) = mpsc::channel();
         thread::spawn(move || {

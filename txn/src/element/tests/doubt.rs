@@ -128,3 +128,17 @@ async fn a_second_outcome_changes_nothing() {
     assert_eq!(pair.a.ask(Operation::Resolve { txn: id(1), outcome }).await, told);
     assert_eq!(pair.a.ask(Operation::Resolve { txn: id(1), outcome: Outcome::Aborted }).await, told);
 }
+
+/// The gateway has given the transaction up; only then does a late copy of its prepare arrive here.
+#[tokio::test]
+async fn a_prepare_that_comes_after_the_end_of_its_transaction_is_aborted() {
+    let pair = Pair::new();
+    pair.b.ask(Operation::Resolve { txn: id(1), outcome: Outcome::Aborted }).await.unwrap();
+    pair.b.send_from(gateway(1, 1, 2), Operation::Heartbeat);
+    pair.wait(1500).await;
+    assert_eq!(pair.b.status(1, false).await, TxnStatus::Forgotten);
+    prepare_at(&pair.a, "a").await;
+    pair.wait(1000).await;
+    assert_eq!(pair.a.status(1, false).await, TxnStatus::Ended(Outcome::Aborted));
+    assert_eq!(pair.a.get("a").await, None);
+}
