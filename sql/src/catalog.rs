@@ -132,7 +132,11 @@ impl Catalog {
 
     /// The ids of tables that differ from those of `older`: for the server, which writes only those.
     pub fn changed_since<'a>(&'a self, older: &'a Catalog) -> impl Iterator<Item = u32> + 'a {
-        let changed = self.tables.values().filter(|table| older.tables.get(&table.id).is_none_or(|old| old != *table)).map(|table| table.id);
+        let changed = self
+            .tables
+            .values()
+            .filter(|table| older.tables.get(&table.id).is_none_or(|old| old != *table))
+            .map(|table| table.id);
         let dropped = older.tables.keys().filter(|id| !self.tables.contains_key(id)).copied();
         changed.chain(dropped)
     }
@@ -152,7 +156,8 @@ impl Table {
         let Some((&FORMAT, rest)) = bytes.split_first() else {
             return Err(Error::corrupted("a table's description has an unknown format"));
         };
-        let table: Table = postcard::from_bytes(rest).map_err(|error| Error::corrupted(format!("decode a table's description: {error}")))?;
+        let table: Table = postcard::from_bytes(rest)
+            .map_err(|error| Error::corrupted(format!("decode a table's description: {error}")))?;
         table.check()?;
         Ok(table)
     }
@@ -187,7 +192,11 @@ impl Table {
             && key.iter().all(|position| self.columns[*position].not_null)
             && self.columns.iter().all(|column| self.layout.get(column.id) == Some(&column.ty))
             && (self.primary_key.is_some() || !matches!(self.distribution, Distribution::Hash(_)));
-        if sound { Ok(()) } else { Err(Error::corrupted(format!("the description of table \"{}\" contradicts itself", self.name))) }
+        if sound {
+            Ok(())
+        } else {
+            Err(Error::corrupted(format!("the description of table \"{}\" contradicts itself", self.name)))
+        }
     }
 }
 
@@ -196,7 +205,14 @@ mod tests {
     use super::*;
 
     pub(crate) fn table(id: u32, name: &str) -> Table {
-        let column = |id, name: &str, not_null| Column { id, name: name.to_owned(), ty: Type::Int32, not_null, default: None, missing: None };
+        let column = |id, name: &str, not_null| Column {
+            id,
+            name: name.to_owned(),
+            ty: Type::Int32,
+            not_null,
+            default: None,
+            missing: None,
+        };
         Table {
             id,
             storage_id: id,
@@ -219,7 +235,10 @@ mod tests {
     fn a_damaged_description_is_refused() {
         let mut bad = table(7, "t");
         bad.distribution = Distribution::Hash(vec![1]);
-        assert_eq!(Table::decode(&bad.encode()).map_err(|error| error.code.as_str().to_owned()), Err("XX001".to_owned()));
+        assert_eq!(
+            Table::decode(&bad.encode()).map_err(|error| error.code.as_str().to_owned()),
+            Err("XX001".to_owned())
+        );
         assert!(Table::decode(&[]).is_err());
         assert!(Table::decode(&[9, 9]).is_err());
     }

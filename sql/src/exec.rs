@@ -59,8 +59,13 @@ impl Run {
         if held <= self.work_memory {
             return Ok(());
         }
-        let detail = format!("The statement holds more than {} bytes for sorting, grouping or collecting rows.", self.work_memory);
-        Err(Error::new(SqlState::OUT_OF_MEMORY, "out of memory").with_detail(detail).with_hint("Select fewer rows or columns."))
+        let detail = format!(
+            "The statement holds more than {} bytes for sorting, grouping or collecting rows.",
+            self.work_memory
+        );
+        Err(Error::new(SqlState::OUT_OF_MEMORY, "out of memory")
+            .with_detail(detail)
+            .with_hint("Select fewer rows or columns."))
     }
 
     /// Works out the prerequisites, in order.
@@ -97,7 +102,12 @@ impl Run {
     }
 
     /// The first `most` rows of a query.
-    async fn collect(&self, select: &crate::plan::select::SelectPlan, transaction: &mut dyn Transaction, most: usize) -> Result<Vec<Row>, Error> {
+    async fn collect(
+        &self,
+        select: &crate::plan::select::SelectPlan,
+        transaction: &mut dyn Transaction,
+        most: usize,
+    ) -> Result<Vec<Row>, Error> {
         let mut stream = SelectStream::new(select, self)?;
         let mut rows = Vec::new();
         let mut held = 0;

@@ -4,14 +4,14 @@
 //! The life of a statement: [`session`] takes its text, [`parse`] makes a syntax tree of it, [`plan`] settles names, types and the way to the
 //! rows against the [`catalog`], [`exec`] runs the plan against a transaction of [`storage`]. Plans are kept with the text.
 
-pub mod session;
-pub mod parse;
 pub mod catalog;
-pub mod plan;
 pub mod exec;
+pub mod memory;
+pub mod parse;
+pub mod plan;
+pub mod session;
 pub mod settings;
 pub mod storage;
-pub mod memory;
 
 pub mod cast;
 pub mod error;

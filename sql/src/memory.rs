@@ -15,7 +15,8 @@ use bytes::Bytes;
 use crate::catalog::{Catalog, Table};
 use crate::error::Error;
 use crate::storage::{
-    Database, Placement, ReadMode, Scan, ScanCursor, ScanPage, StoredRow, Transaction, TransactionOptions, duplicate_key,
+    Database, Placement, ReadMode, Scan, ScanCursor, ScanPage, StoredRow, Transaction, TransactionOptions,
+    duplicate_key,
 };
 
 const SETS: usize = 3;
@@ -185,15 +186,29 @@ impl MemoryTransaction {
         self.writes.get(&(set, key.clone()))
     }
 
+    /// Forgets an outdated catalog, so that a repetition does not meet it again.
+    fn renew_catalog(&self, state: &State) {
+        *lock(&self.database.cached) = state.catalog().clone();
+    }
+
     /// Whether everything read so far is still as it was at the snapshot.
     fn holds(&self, state: &State) -> bool {
         let Some(snapshot) = self.snapshot else { return true };
         let catalog = state.catalog();
-        let tables = self.tables_used.iter().all(|(id, version)| catalog.table_by_id(*id).is_some_and(|table| table.version == *version));
-        let altered = self.altered.is_none() || state.catalogs.last().is_none_or(|(timestamp, _)| *timestamp <= snapshot);
-        let keys = self.keys_read.iter().all(|(set, key)| state.newest(*set, key).is_none_or(|(timestamp, _)| *timestamp <= snapshot));
+        let tables = self
+            .tables_used
+            .iter()
+            .all(|(id, version)| catalog.table_by_id(*id).is_some_and(|table| table.version == *version));
+        let altered =
+            self.altered.is_none() || state.catalogs.last().is_none_or(|(timestamp, _)| *timestamp <= snapshot);
+        let keys = self
+            .keys_read
+            .iter()
+            .all(|(set, key)| state.newest(*set, key).is_none_or(|(timestamp, _)| *timestamp <= snapshot));
         let unchanged = |(set, range): &(usize, Range<Bytes>)| {
-            state.sets[*set].range(range.clone()).all(|(_, versions)| versions.last().is_none_or(|(timestamp, _)| *timestamp <= snapshot))
+            state.sets[*set]
+                .range(range.clone())
+                .all(|(_, versions)| versions.last().is_none_or(|(timestamp, _)| *timestamp <= snapshot))
         };
         tables && altered && keys && self.ranges_read.iter().all(unchanged)
     }
@@ -207,7 +222,9 @@ impl MemoryTransaction {
                 Some(holder) if *holder != owner => {
                     // Whoever holds locks and is younger gives way, so that no circle lasts.
                     if holds && age > *holder {
-                        return Poll::Ready(Err(Error::retry("could not serialize access: a row is locked by an older transaction")));
+                        return Poll::Ready(Err(Error::retry(
+                            "could not serialize access: a row is locked by an older transaction",
+                        )));
                     }
                     state.waiting.push(context.waker().clone());
                     Poll::Pending
@@ -229,7 +246,10 @@ impl Drop for MemoryTransaction {
         let mut state = lock(&self.database.state);
         state.unlock(self.owner);
         if let Some(txid) = self.txid {
-            state.outcomes.entry(txid).and_modify(|status| *status = if *status == "in progress" { "aborted" } else { *status });
+            state
+                .outcomes
+                .entry(txid)
+                .and_modify(|status| *status = if *status == "in progress" { "aborted" } else { *status });
         }
     }
 }
@@ -252,7 +272,12 @@ impl Transaction for MemoryTransaction {
         let database = self.database.clone();
         let state = lock(&database.state);
         let snapshot = self.snapshot(&state);
-        let truth = state.catalogs.iter().rev().find(|(timestamp, _)| *timestamp <= snapshot).map(|(_, catalog)| catalog.clone());
+        let truth = state
+            .catalogs
+            .iter()
+            .rev()
+            .find(|(timestamp, _)| *timestamp <= snapshot)
+            .map(|(_, catalog)| catalog.clone());
         let current = match (&self.catalog, &truth) {
             (Some(given), Some(truth)) => given.stamp() == truth.stamp(),
             _ => false,
@@ -397,7 +422,12 @@ impl Transaction for MemoryTransaction {
     }
 
     async fn validate(&mut self) -> Result<(), Error> {
-        if self.holds(&lock(&self.database.state)) { Ok(()) } else { Err(Error::retry("could not serialize access: what was read has changed")) }
+        let state = lock(&self.database.state);
+        if self.holds(&state) {
+            return Ok(());
+        }
+        self.renew_catalog(&state);
+        Err(Error::retry("could not serialize access: what was read has changed"))
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), Error> {
@@ -409,9 +439,13 @@ impl Transaction for MemoryTransaction {
             return Err(Error::retry("could not serialize access: a test wanted this"));
         }
         let failure = if !self.holds(&state) {
+            self.renew_catalog(&state);
             Some(Error::retry("could not serialize access: what was read has changed"))
         } else {
-            let existing = self.inserts.iter().find(|(set, key)| state.newest(*set, key).is_some_and(|(_, value)| value.is_some()));
+            let existing = self
+                .inserts
+                .iter()
+                .find(|(set, key)| state.newest(*set, key).is_some_and(|(_, value)| value.is_some()));
             existing.map(|(_, key)| duplicate_key(key))
         };
         if let Some(failure) = failure {

@@ -18,20 +18,26 @@ mod table;
 use std::sync::Arc;
 
 use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 pub use clause::refuse_clauses;
-pub use data_type::data_type;
 pub use copy::{Copy, CopyRelation};
+pub use data_type::data_type;
 pub use statement::{
-    AlterOperation, AlterTable, ColumnDefinition, CreateTable, DistributeBy, Explain, KeyDefinition, SetScope, SetValue, Statement, TableName,
-    TransactionModes,
+    AlterOperation, AlterTable, ColumnDefinition, CreateTable, DistributeBy, Explain, KeyDefinition, SetScope,
+    SetValue, Statement, TableName, TransactionModes,
 };
 
 use crate::error::{Error, SqlState};
 
 static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+
+/// How deep parentheses and subqueries may be nested.
+const MAX_NESTING: usize = 150;
+/// How many operators may follow one another between two commas: each is a level of the syntax tree.
+const MAX_OPERATORS: usize = 5000;
 
 /// Maps the parser's line and column to a character position.
 #[derive(Debug)]
@@ -77,14 +83,22 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Error> {
         }
     })?;
     let mut statements = Vec::new();
-    for piece in tokens.split(|token| token.token == Token::SemiColon) {
-        if piece.iter().all(|token| matches!(token.token, Token::Whitespace(_) | Token::EOF)) {
-            continue;
+    let mut piece = Vec::new();
+    for token in tokens {
+        match token.token {
+            Token::Whitespace(_) | Token::EOF => {}
+            Token::SemiColon => statements.push(std::mem::take(&mut piece)),
+            _ => piece.push(token),
         }
-        let statement = parse_statement(piece.to_vec(), &positions)?;
-        statements.push(Parsed { statement: Arc::new(statement), positions: positions.clone() });
     }
-    Ok(statements)
+    statements.push(piece);
+    statements.retain(|piece| !piece.is_empty());
+    statements
+        .into_iter()
+        .map(|piece| {
+            Ok(Parsed { statement: Arc::new(parse_statement(piece, &positions)?), positions: positions.clone() })
+        })
+        .collect()
 }
 
 /// Parses a lone expression, such as a stored default.
@@ -122,13 +136,20 @@ impl From<Error> for Stop {
 }
 
 /// Reads one statement's tokens. Used by the grammar's own files through [`statement`].
-fn parse_statement(mut tokens: Vec<TokenWithSpan>, positions: &Positions) -> Result<Statement, Error> {
-    tokens.retain(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
+fn parse_statement(tokens: Vec<TokenWithSpan>, positions: &Positions) -> Result<Statement, Error> {
     if let Some(refusal) = refuse::by_first_words(&tokens) {
         return Err(at(refusal, tokens.first(), positions));
     }
-    let mut reader = Reader { parser: Parser::new(&DIALECT).with_tokens_with_locations(tokens.clone()), positions };
-    let result = reader.statement(&tokens).and_then(|statement| match reader.parser.peek_token_ref().token {
+    refuse_long_chains(&tokens)?;
+    // Statements that hold another one, or a clause of ours, are cut up; only they need their tokens twice.
+    let kept = if matches!(first_word(&tokens), Keyword::CREATE | Keyword::EXPLAIN | Keyword::PREPARE) {
+        tokens.clone()
+    } else {
+        Vec::new()
+    };
+    let parser = Parser::new(&DIALECT).with_recursion_limit(MAX_NESTING).with_tokens_with_locations(tokens);
+    let mut reader = Reader { parser, positions };
+    let result = reader.statement(&kept).and_then(|statement| match reader.parser.peek_token_ref().token {
         Token::EOF => Ok(statement),
         _ => {
             let found = reader.parser.peek_token();
@@ -137,8 +158,40 @@ fn parse_statement(mut tokens: Vec<TokenWithSpan>, positions: &Positions) -> Res
     });
     result.map_err(|stop| match stop {
         Stop::Refusal(error) => error,
-        Stop::Grammar(error) => grammar_error(&error, &tokens, positions),
+        Stop::Grammar(error) => grammar_error(&error, &reader.parser.into_tokens(), positions),
     })
+}
+
+fn first_word(tokens: &[TokenWithSpan]) -> Keyword {
+    match tokens.first().map(|token| &token.token) {
+        Some(Token::Word(word)) => word.keyword,
+        _ => Keyword::NoKeyword,
+    }
+}
+
+/// Refuses chains like `1 + 1 + 1 + ...` of any length: they would make a tree that is too deep to walk.
+fn refuse_long_chains(tokens: &[TokenWithSpan]) -> Result<(), Error> {
+    // Operators so far at each level of parentheses; a comma begins anew.
+    let mut chains = vec![0usize];
+    let mut total = 0;
+    for token in tokens {
+        match &token.token {
+            Token::LParen | Token::LBracket => chains.push(0),
+            Token::RParen | Token::RBracket if chains.len() > 1 => total -= chains.pop().unwrap_or(0),
+            Token::Comma => total -= std::mem::take(chains.last_mut().expect("never empty")),
+            Token::Word(word) if word.keyword == Keyword::NoKeyword => {}
+            Token::Number(..) | Token::SingleQuotedString(_) | Token::Placeholder(_) | Token::Period => {}
+            _ => {
+                *chains.last_mut().expect("never empty") += 1;
+                total += 1;
+            }
+        }
+        if total > MAX_OPERATORS {
+            return Err(Error::new(SqlState::STATEMENT_TOO_COMPLEX, "the statement is nested too deeply")
+                .with_detail(format!("An expression has more than {MAX_OPERATORS} operators.")));
+        }
+    }
+    Ok(())
 }
 
 /// The token reader with what the grammar's files share.
@@ -268,7 +321,10 @@ mod tests {
 
     #[test]
     fn syntax_errors_point_at_the_token() {
-        assert_eq!(error("select 1 +\n from where"), ("42601".into(), "syntax error at or near \"from\"".into(), Some(13)));
+        assert_eq!(
+            error("select 1 +\n from where"),
+            ("42601".into(), "syntax error at or near \"from\"".into(), Some(13))
+        );
         assert_eq!(error("selec 1"), ("42601".into(), "syntax error at or near \"selec\"".into(), Some(1)));
         assert_eq!(error("select 1; select (2").1, "syntax error at end of input");
         assert_eq!(error("select 1; insert foo"), ("42601".into(), "syntax error at or near \"foo\"".into(), Some(18)));
@@ -288,6 +344,18 @@ mod tests {
             assert!(message.starts_with(name), "{message}");
             assert_eq!(position, Some(1));
         }
+    }
+
+    #[test]
+    fn depth_has_bounds_and_long_lists_do_not_count() {
+        let nested = |depth: usize| format!("select {}1{}", "(".repeat(depth), ")".repeat(depth));
+        assert!(parse(&nested(100)).is_ok());
+        assert_eq!(error(&nested(200)).0, "54001");
+        assert_eq!(error(&nested(100_000)).0, "54001");
+        let chain = |length: usize| format!("select 1{}", " + 1".repeat(length));
+        assert!(parse(&chain(MAX_OPERATORS - 10)).is_ok());
+        assert_eq!(error(&chain(1_000_000)).0, "54001");
+        assert!(parse(&format!("select 1 in (1{})", ", 1 + 1".repeat(20_000))).is_ok());
     }
 
     #[test]

@@ -6,8 +6,8 @@
 
 pub mod access;
 pub mod binder;
-pub mod expression;
 pub mod explain;
+pub mod expression;
 pub mod from;
 pub mod recorded;
 pub mod select;
@@ -73,7 +73,12 @@ impl Plan {
     ///
     /// # Errors
     /// Whatever is wrong with its names, types and clauses, with positions.
-    pub fn new(parsed: &Parsed, catalog: &Arc<Catalog>, context: &dyn EvalContext, parameters: &[Option<Type>]) -> Result<Plan, Error> {
+    pub fn new(
+        parsed: &Parsed,
+        catalog: &Arc<Catalog>,
+        context: &dyn EvalContext,
+        parameters: &[Option<Type>],
+    ) -> Result<Plan, Error> {
         let mut binder = Binder::new(catalog, context, &parsed.positions, parameters);
         let body = match &*parsed.statement {
             Statement::Query(query) => match recorded::recognise(query) {
@@ -88,7 +93,8 @@ impl Plan {
             Statement::Delete(delete) => Body::Change(Box::new(binder.delete(delete)?)),
             Statement::Copy(copy) => copy_plan(&mut binder, copy)?,
             Statement::Explain(explain) => {
-                let inner = Parsed { statement: Arc::new((*explain.statement).clone()), positions: parsed.positions.clone() };
+                let inner =
+                    Parsed { statement: Arc::new((*explain.statement).clone()), positions: parsed.positions.clone() };
                 let plan = Plan::new(&inner, catalog, context, parameters)?;
                 binder.parameters = plan.parameters.iter().cloned().map(Some).collect();
                 binder.tables.clone_from(&plan.tables);
@@ -118,7 +124,8 @@ impl Plan {
     /// Whether the plan holds under `catalog`: all tables it used are there unchanged.
     pub fn fits(&self, catalog: &Catalog) -> bool {
         self.stamp == catalog.stamp()
-            || (!self.uses_catalog() && self.tables.iter().all(|used| catalog.table_by_id(used.id).is_some_and(|table| **table == **used)))
+            || (!self.uses_catalog()
+                && self.tables.iter().all(|used| catalog.table_by_id(used.id).is_some_and(|table| **table == **used)))
     }
 
     /// Whether the plan depends on the catalog as a whole.
@@ -130,7 +137,9 @@ impl Plan {
 /// The columns of SHOW, which is the only utility that answers with rows. EXECUTE is replaced before it gets here.
 fn utility_columns(statement: &Statement) -> Option<Arc<[Column]>> {
     match statement {
-        Statement::Show(Some(name)) => Some(Arc::from([Column::plain(crate::settings::display_name(name), Type::Text)])),
+        Statement::Show(Some(name)) => {
+            Some(Arc::from([Column::plain(crate::settings::display_name(name), Type::Text)]))
+        }
         Statement::Show(None) => {
             let names = ["name", "setting", "description"];
             Some(names.iter().map(|name| Column::plain(*name, Type::Text)).collect())
@@ -141,8 +150,12 @@ fn utility_columns(statement: &Statement) -> Option<Arc<[Column]>> {
 
 fn copy_plan(binder: &mut Binder<'_>, copy: &Copy) -> Result<Body, Error> {
     match (&copy.relation, copy.from) {
-        (CopyRelation::Table { name, columns }, true) => Ok(Body::CopyIn(Box::new(binder.copy_in(name, columns, &copy.options)?))),
-        (CopyRelation::Table { name, columns }, false) => Ok(Body::CopyOut(Box::new(binder.copy_table(name, columns)?), copy.options.clone())),
+        (CopyRelation::Table { name, columns }, true) => {
+            Ok(Body::CopyIn(Box::new(binder.copy_in(name, columns, &copy.options)?)))
+        }
+        (CopyRelation::Table { name, columns }, false) => {
+            Ok(Body::CopyOut(Box::new(binder.copy_table(name, columns)?), copy.options.clone()))
+        }
         (CopyRelation::Query(query), _) => Ok(Body::CopyOut(Box::new(binder.query(query)?), copy.options.clone())),
     }
 }

@@ -67,7 +67,12 @@ impl Session {
     ///
     /// # Errors
     /// 22023 or 42704 for a setting of the startup message that makes no sense.
-    pub fn new(database: Arc<dyn Database>, user: String, database_name: String, environment: Environment) -> Result<Session, Error> {
+    pub fn new(
+        database: Arc<dyn Database>,
+        user: String,
+        database_name: String,
+        environment: Environment,
+    ) -> Result<Session, Error> {
         let settings = Settings::new(&user, &environment.startup_parameters)?;
         let identity = Arc::new(Identity { user, database: database_name, process_id: environment.process_id });
         Ok(Session {
@@ -105,7 +110,15 @@ impl Session {
         if self.block != Block::Failed
             && let Some(prepared) = self.cache.prepared(sql, parameter_types)
         {
-            return Ok(prepared);
+            // Its columns may have changed since.
+            let catalog = self
+                .open
+                .as_ref()
+                .and_then(|open| open.catalog.clone())
+                .unwrap_or_else(|| self.database.cached_catalog());
+            if prepared.compiled.as_ref().is_some_and(|compiled| compiled.fits(&catalog)) {
+                return Ok(prepared);
+            }
         }
         let Some(parsed) = single(sql)? else {
             return Ok(Arc::new(Prepared { compiled: None, parameters: Vec::new(), columns: None }));
@@ -129,7 +142,12 @@ impl Session {
     ///
     /// # Errors
     /// What the statement reports; 0A000 if tables have changed so that its result has other columns than were described.
-    pub async fn execute(&mut self, statement: &Arc<Prepared>, parameters: Vec<Value>, then_sync: bool) -> Result<Execution, Error> {
+    pub async fn execute(
+        &mut self,
+        statement: &Arc<Prepared>,
+        parameters: Vec<Value>,
+        then_sync: bool,
+    ) -> Result<Execution, Error> {
         let Some(compiled) = &statement.compiled else { return Ok(Execution::Empty) };
         let execution = self.run(compiled, parameters, if then_sync { End::Commit } else { End::Stay }).await?;
         if let (Execution::Rows(rows), Some(described)) = (&execution, &statement.columns) {
@@ -148,7 +166,11 @@ impl Session {
     /// # Errors
     /// What the commit reports.
     pub async fn sync(&mut self) -> Result<(), Error> {
-        if self.block == Block::None && (self.open.is_some() || self.settings.is_changed()) { self.commit().await } else { Ok(()) }
+        if self.block == Block::None && (self.open.is_some() || self.settings.is_changed()) {
+            self.commit().await
+        } else {
+            Ok(())
+        }
     }
 
     /// The statements of a simple query, to be run one by one.
@@ -182,7 +204,15 @@ impl Session {
 
     /// Notices since the last call, to be sent before the end of the answer.
     pub fn notices(&mut self) -> Vec<Notice> {
-        std::mem::take(&mut self.notices)
+        let mut notices = std::mem::take(&mut self.notices);
+        if !notices.is_empty() {
+            match self.settings.get("client_min_messages").as_deref() {
+                Some("warning") => notices.retain(|notice| notice.severity == "WARNING"),
+                Some("error" | "fatal" | "panic") => notices.clear(),
+                _ => {}
+            }
+        }
+        notices
     }
 
     /// For cancel requests.
@@ -210,9 +240,10 @@ impl Session {
             return Err(Error::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, message));
         }
         match self.statements.entry(name.to_owned()) {
-            Entry::Occupied(_) if !name.is_empty() => {
-                Err(Error::new(SqlState::DUPLICATE_PREPARED_STATEMENT, format!("prepared statement \"{name}\" already exists")))
-            }
+            Entry::Occupied(_) if !name.is_empty() => Err(Error::new(
+                SqlState::DUPLICATE_PREPARED_STATEMENT,
+                format!("prepared statement \"{name}\" already exists"),
+            )),
             Entry::Occupied(mut entry) => {
                 entry.insert(statement);
                 Ok(())

@@ -4,6 +4,8 @@
 //! one are kept for the application. Settings of PostgreSQL that change nothing here are accepted and remembered, so that drivers and
 //! tools which set them at their start work.
 
+mod known;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,113 +14,8 @@ use crate::error::{Error, SqlState};
 use crate::format::FormatSettings;
 use crate::parse::{SetScope, SetValue, TransactionModes};
 
-/// What `server_version` says: PostgreSQL's version whose behaviour is followed, then ours.
-pub const SERVER_VERSION: &str = concat!("15.8 (Quorate ", env!("CARGO_PKG_VERSION"), ")");
-const SERVER_VERSION_NUMBER: &str = "150008";
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Any text.
-    Text,
-    /// on, off and their spellings.
-    Bool,
-    /// An integer within bounds.
-    Int(i64, i64),
-    /// Milliseconds; a number without a unit is that already.
-    Milliseconds,
-    /// One of these words.
-    Word(&'static [&'static str]),
-    /// A part of [`FormatSettings`].
-    Format,
-    /// UTF8 only.
-    Encoding,
-    /// Not to be changed.
-    Fixed,
-}
-
-struct Known {
-    /// As SHOW and ParameterStatus spell it.
-    name: &'static str,
-    default: &'static str,
-    kind: Kind,
-    /// Goes to the client as ParameterStatus.
-    reported: bool,
-    description: &'static str,
-}
-
-const fn known(name: &'static str, default: &'static str, kind: Kind, description: &'static str) -> Known {
-    Known { name, default, kind, reported: false, description }
-}
-
-const fn reported(name: &'static str, default: &'static str, kind: Kind, description: &'static str) -> Known {
-    Known { name, default, kind, reported: true, description }
-}
-
-const LEVELS: &[&str] = &["serializable", "repeatable read", "read committed", "read uncommitted"];
-const MESSAGE_LEVELS: &[&str] =
-    &["debug5", "debug4", "debug3", "debug2", "debug1", "debug", "log", "info", "notice", "warning", "error", "fatal", "panic"];
-const ACCEPTED: &str = "Accepted; changes nothing here.";
-
-/// In the order of SHOW ALL.
-static KNOWN: &[Known] = &[
-    reported("application_name", "", Kind::Text, "The application's name, for logs and status."),
-    known("backslash_quote", "safe_encoding", Kind::Text, ACCEPTED),
-    known("bytea_output", "hex", Kind::Format, "How bytea is printed: hex or escape."),
-    known("check_function_bodies", "on", Kind::Bool, ACCEPTED),
-    reported("client_encoding", "UTF8", Kind::Encoding, "The client's character set: UTF8."),
-    known("client_min_messages", "notice", Kind::Word(MESSAGE_LEVELS), "The least severe message that is sent."),
-    reported("DateStyle", "ISO, MDY", Kind::Format, "How dates are read and printed."),
-    known("default_table_access_method", "heap", Kind::Text, ACCEPTED),
-    known("default_tablespace", "", Kind::Text, ACCEPTED),
-    known("default_transaction_deferrable", "off", Kind::Bool, ACCEPTED),
-    known("default_transaction_isolation", "serializable", Kind::Word(LEVELS), "The isolation level of new transactions; all run as serializable."),
-    reported("default_transaction_read_only", "off", Kind::Bool, "Whether new transactions are read-only."),
-    known("escape_string_warning", "on", Kind::Bool, ACCEPTED),
-    known("extra_float_digits", "1", Kind::Int(-15, 3), "How many digits of floating-point numbers are printed."),
-    known("geqo", "on", Kind::Bool, ACCEPTED),
-    known("idle_in_transaction_session_timeout", "0", Kind::Milliseconds, "How long a session may be idle in a transaction."),
-    known("idle_session_timeout", "0", Kind::Milliseconds, "How long a session may be idle."),
-    reported("in_hot_standby", "off", Kind::Fixed, "Always off."),
-    reported("integer_datetimes", "on", Kind::Fixed, "Always on."),
-    reported("IntervalStyle", "postgres", Kind::Format, "How intervals are printed."),
-    known("jit", "off", Kind::Bool, ACCEPTED),
-    reported("is_superuser", "on", Kind::Fixed, "Always on: there are no roles yet."),
-    known("lc_messages", "C", Kind::Text, ACCEPTED),
-    known("lc_monetary", "C", Kind::Text, ACCEPTED),
-    known("lc_numeric", "C", Kind::Text, ACCEPTED),
-    known("lc_time", "C", Kind::Text, ACCEPTED),
-    known("lc_collate", "C", Kind::Fixed, "Text is ordered by its bytes."),
-    known("lc_ctype", "C.UTF-8", Kind::Fixed, "Character classes are Unicode's."),
-    known("lock_timeout", "0", Kind::Milliseconds, "How long a statement waits for a lock."),
-    known("log_statement", "none", Kind::Text, ACCEPTED),
-    known("maintenance_work_mem", "65536", Kind::Text, ACCEPTED),
-    known("max_identifier_length", "63", Kind::Fixed, "The longest name in bytes."),
-    known("max_index_keys", "32", Kind::Fixed, "The most columns of a primary key."),
-    known("quote_all_identifiers", "off", Kind::Bool, ACCEPTED),
-    known("row_security", "on", Kind::Bool, ACCEPTED),
-    known("search_path", "\"$user\", public", Kind::Text, "The schemas that are searched; only public and the system's exist."),
-    reported("server_encoding", "UTF8", Kind::Fixed, "The server's character set."),
-    reported("server_version", SERVER_VERSION, Kind::Fixed, "PostgreSQL's version that is followed, and this server's."),
-    known("server_version_num", SERVER_VERSION_NUMBER, Kind::Fixed, "The same as a number."),
-    reported("session_authorization", "", Kind::Fixed, "The user of the session."),
-    known("session_replication_role", "origin", Kind::Text, ACCEPTED),
-    known("statement_timeout", "0", Kind::Milliseconds, "How long a statement may run."),
-    reported("standard_conforming_strings", "on", Kind::Word(&["on", "true", "yes", "1"]), "Always on."),
-    known("synchronize_seqscans", "on", Kind::Bool, ACCEPTED),
-    known("synchronous_commit", "on", Kind::Word(&["on", "off", "local", "remote_write", "remote_apply", "true", "false"]), "Accepted; a commit is durable as the database is set up."),
-    reported("TimeZone", "UTC", Kind::Format, "The time zone of timestamps."),
-    known("transaction_deferrable", "off", Kind::Bool, "Of the current transaction."),
-    known("transaction_isolation", "serializable", Kind::Word(LEVELS), "Of the current transaction; it runs as serializable."),
-    known("transaction_read_only", "off", Kind::Bool, "Of the current transaction."),
-    known("transaction_timeout", "0", Kind::Milliseconds, "How long a transaction may take."),
-    known("vacuum_cost_delay", "0", Kind::Text, ACCEPTED),
-    known("work_mem", "65536", Kind::Text, ACCEPTED),
-    known("xmloption", "content", Kind::Text, ACCEPTED),
-];
-
-fn find(name: &str) -> Option<&'static Known> {
-    KNOWN.iter().find(|known| known.name.eq_ignore_ascii_case(name))
-}
+pub use known::SERVER_VERSION;
+use known::{KNOWN, Kind, find};
 
 /// A setting's name as SHOW spells it.
 pub fn display_name(name: &str) -> String {
@@ -161,7 +58,9 @@ impl View {
 
     /// Name, value and description of all settings, for SHOW ALL and `pg_settings`.
     pub fn all(&self) -> Vec<(String, String, String)> {
-        let known = KNOWN.iter().map(|known| (known.name.to_owned(), self.get(known.name).unwrap_or_default(), known.description.to_owned()));
+        let known = KNOWN.iter().map(|known| {
+            (known.name.to_owned(), self.get(known.name).unwrap_or_default(), known.description.to_owned())
+        });
         let own = self.0.texts.iter().filter(|(name, _)| name.contains('.'));
         known.chain(own.map(|(name, value)| (name.clone(), value.clone(), String::new()))).collect()
     }
@@ -199,7 +98,13 @@ impl Settings {
             values.set(&name.to_lowercase(), value)?;
         }
         let values = Arc::new(values);
-        let mut settings = Settings { initial: values.clone(), committed: values.clone(), pending: values.clone(), current: values, told: BTreeMap::new() };
+        let mut settings = Settings {
+            initial: values.clone(),
+            committed: values.clone(),
+            pending: values.clone(),
+            current: values,
+            told: BTreeMap::new(),
+        };
         settings.told = settings.reported().collect();
         Ok(settings)
     }
@@ -326,7 +231,8 @@ impl Settings {
         if Arc::ptr_eq(&self.current, &self.initial) && self.told.is_empty() {
             return Vec::new();
         }
-        let news: Vec<(&'static str, String)> = self.reported().filter(|(name, value)| self.told.get(name) != Some(value)).collect();
+        let news: Vec<(&'static str, String)> =
+            self.reported().filter(|(name, value)| self.told.get(name) != Some(value)).collect();
         self.told.extend(news.iter().cloned());
         news.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
@@ -354,8 +260,12 @@ impl Values {
         match lower.as_str() {
             "datestyle" => return Some(self.format.date_style().to_owned()),
             "intervalstyle" => return Some(self.format.interval_style_name().to_owned()),
-            "transaction_read_only" if !self.texts.contains_key(&lower) => return Some(on_off(self.read_only_default).to_owned()),
-            "transaction_isolation" if !self.texts.contains_key(&lower) => return self.get("default_transaction_isolation"),
+            "transaction_read_only" if !self.texts.contains_key(&lower) => {
+                return Some(on_off(self.read_only_default).to_owned());
+            }
+            "transaction_isolation" if !self.texts.contains_key(&lower) => {
+                return self.get("default_transaction_isolation");
+            }
             _ => {}
         }
         if let Some(text) = self.texts.get(&lower) {
@@ -372,22 +282,37 @@ impl Values {
             }
             return Err(unknown(name));
         };
-        let invalid = || Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("invalid value for parameter \"{}\": \"{value}\"", known.name));
+        let invalid = || {
+            Error::new(
+                SqlState::INVALID_PARAMETER_VALUE,
+                format!("invalid value for parameter \"{}\": \"{value}\"", known.name),
+            )
+        };
         let text = match known.kind {
             Kind::Text => value.to_owned(),
             Kind::Bool => on_off(boolean(value).ok_or_else(|| {
-                Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("parameter \"{}\" requires a Boolean value", known.name))
+                Error::new(
+                    SqlState::INVALID_PARAMETER_VALUE,
+                    format!("parameter \"{}\" requires a Boolean value", known.name),
+                )
             })?)
             .to_owned(),
             Kind::Int(least, most) => {
                 let number: i64 = value.trim().parse().map_err(|_| invalid())?;
                 if !(least..=most).contains(&number) {
-                    let message = format!("{number} is outside the valid range for parameter \"{}\" ({least} .. {most})", known.name);
+                    let message = format!(
+                        "{number} is outside the valid range for parameter \"{}\" ({least} .. {most})",
+                        known.name
+                    );
                     return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message));
                 }
                 number.to_string()
             }
             Kind::Milliseconds => print_milliseconds(milliseconds(value).ok_or_else(invalid)?),
+            Kind::NoLimit => match milliseconds(value).ok_or_else(invalid)? {
+                0 => "0".to_owned(),
+                _ => return Err(Error::unsupported(known.name, "Use statement_timeout or transaction_timeout.")),
+            },
             Kind::Word(words) => {
                 let lower = value.to_lowercase();
                 (*words.iter().find(|word| **word == lower).ok_or_else(invalid)?).to_owned()
@@ -398,7 +323,10 @@ impl Values {
             },
             Kind::Format => self.set_format(known.name, value)?,
             Kind::Fixed if name == "server_version" || self.get(name).as_deref() != Some(value) => {
-                return Err(Error::new(SqlState::CANT_CHANGE_RUNTIME_PARAM, format!("parameter \"{}\" cannot be changed", known.name)));
+                return Err(Error::new(
+                    SqlState::CANT_CHANGE_RUNTIME_PARAM,
+                    format!("parameter \"{}\" cannot be changed", known.name),
+                ));
             }
             Kind::Fixed => value.to_owned(),
         };
@@ -558,7 +486,9 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         let mut s = settings();
-        let mut code = |name: &str, text: &str| s.set(SetScope::Session, name, &value(text)).map_err(|error| error.code.as_str().to_owned());
+        let mut code = |name: &str, text: &str| {
+            s.set(SetScope::Session, name, &value(text)).map_err(|error| error.code.as_str().to_owned())
+        };
         assert_eq!(code("no_such", "1"), Err("42704".to_owned()));
         assert_eq!(code("my.own", "1"), Ok(()));
         assert_eq!(code("statement_timeout", "-1"), Err("22023".to_owned()));
@@ -566,5 +496,7 @@ mod tests {
         assert_eq!(code("server_version", "9.6"), Err("55P02".to_owned()));
         assert_eq!(code("extra_float_digits", "4"), Err("22023".to_owned()));
         assert_eq!(code("client_encoding", "LATIN1"), Err("0A000".to_owned()));
+        assert_eq!(code("lock_timeout", "0"), Ok(()));
+        assert_eq!(code("lock_timeout", "5s"), Err("0A000".to_owned()));
     }
 }

@@ -31,7 +31,8 @@ pub fn row_id_slot(row_id: &[u8; 16]) -> u16 {
 /// The error of a [`Transaction::put`] with `insert` whose key is there already, for `put` and `commit` to report. The engine puts the
 /// table's and the constraint's names to it before anybody sees it.
 pub fn duplicate_key(key: &[u8]) -> Error {
-    Error::new(SqlState::UNIQUE_VIOLATION, "duplicate key value violates unique constraint").with_detail(format!("{KEY_MARK}{}", hex::encode(key)))
+    Error::new(SqlState::UNIQUE_VIOLATION, "duplicate key value violates unique constraint")
+        .with_detail(format!("{KEY_MARK}{}", hex::encode(key)))
 }
 
 /// The key that [`duplicate_key`] was made for.
@@ -112,7 +113,8 @@ pub trait Database: Send + Sync {
 #[async_trait]
 pub trait Transaction: Send {
     /// The catalog of the transaction's snapshot with the transaction's own DDL on top. The first call may return a cached
-    /// catalog; whatever is answered on its ground is validated like any other read.
+    /// catalog; whatever is answered on its ground is validated like any other read. An implementation that finds its cached catalog outdated
+    /// renews it, so that the transaction's repetition does not meet it again.
     async fn catalog(&mut self) -> Result<Arc<Catalog>, Error>;
     /// Makes sure that the catalog returned last is the true one at the snapshot; `Ok(true)` if so. `Ok(false)`: call `catalog` and plan
     /// again. To be called before an error that depends on the catalog ("does not exist") is reported.

@@ -50,7 +50,10 @@ impl Table {
     /// 42701, 42703, 42P16 and 54011 as PostgreSQL; 42P16 for a distribution that is not part of the primary key.
     pub fn create(statement: &CreateTable, id: u32) -> Result<Table, Error> {
         if statement.columns.len() > MAX_COLUMNS {
-            return Err(Error::new(SqlState::TOO_MANY_COLUMNS, format!("tables can have at most {MAX_COLUMNS} columns")));
+            return Err(Error::new(
+                SqlState::TOO_MANY_COLUMNS,
+                format!("tables can have at most {MAX_COLUMNS} columns"),
+            ));
         }
         let mut table = Table {
             id,
@@ -71,7 +74,9 @@ impl Table {
         match &statement.distribute_by {
             None => {}
             Some(DistributeBy::Duplicate) => table.distribution = Distribution::Duplicate,
-            Some(DistributeBy::Hash(columns)) => table.distribution = Distribution::Hash(table.distribution_columns(columns)?),
+            Some(DistributeBy::Hash(columns)) => {
+                table.distribution = Distribution::Hash(table.distribution_columns(columns)?)
+            }
         }
         table.check()?;
         Ok(table)
@@ -80,14 +85,21 @@ impl Table {
     fn distribution_columns(&self, names: &[(String, Option<u32>)]) -> Result<Vec<usize>, Error> {
         let mut columns = Vec::with_capacity(names.len());
         for (name, position) in names {
-            let column = self.column(name).ok_or_else(|| locate(missing_key_column(name, "distribution"), *position))?;
+            let column =
+                self.column(name).ok_or_else(|| locate(missing_key_column(name, "distribution"), *position))?;
             if !self.key_columns().contains(&column) {
-                let error = Error::new(SqlState::INVALID_TABLE_DEFINITION, format!("distribution column \"{name}\" is not part of the primary key"))
-                    .with_hint("Make it part of the primary key: uniqueness is kept within one replica set.");
+                let error = Error::new(
+                    SqlState::INVALID_TABLE_DEFINITION,
+                    format!("distribution column \"{name}\" is not part of the primary key"),
+                )
+                .with_hint("Make it part of the primary key: uniqueness is kept within one replica set.");
                 return Err(locate(error, *position));
             }
             if columns.contains(&column) {
-                let error = Error::new(SqlState::DUPLICATE_COLUMN, format!("column \"{name}\" appears twice in the distribution key"));
+                let error = Error::new(
+                    SqlState::DUPLICATE_COLUMN,
+                    format!("column \"{name}\" appears twice in the distribution key"),
+                );
                 return Err(locate(error, *position));
             }
             columns.push(column);
@@ -137,7 +149,10 @@ impl Table {
         for (name, position) in &key.columns {
             let column = self.column(name).ok_or_else(|| locate(missing_key_column(name, "key"), *position))?;
             if columns.contains(&column) {
-                let error = Error::new(SqlState::DUPLICATE_COLUMN, format!("column \"{name}\" appears twice in primary key constraint"));
+                let error = Error::new(
+                    SqlState::DUPLICATE_COLUMN,
+                    format!("column \"{name}\" appears twice in primary key constraint"),
+                );
                 return Err(locate(error, *position));
             }
             columns.push(column);
@@ -163,7 +178,9 @@ impl Table {
             return Err(Error::unsupported(feature, "Create a new table and copy the rows with INSERT ... SELECT."));
         }
         self.columns.remove(column);
-        let shift = |positions: &mut Vec<usize>| positions.iter_mut().filter(|position| **position > column).for_each(|position| *position -= 1);
+        let shift = |positions: &mut Vec<usize>| {
+            positions.iter_mut().filter(|position| **position > column).for_each(|position| *position -= 1)
+        };
         if let Some(key) = &mut self.primary_key {
             shift(&mut key.columns);
         }

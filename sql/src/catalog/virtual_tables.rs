@@ -115,13 +115,19 @@ impl VirtualTable {
                 "oid": Type::Oid, "typname": Type::Name, "typnamespace": Type::Oid, "typlen": Type::Int16, "typtype": Type::InternalChar,
                 "typelem": Type::Oid, "typarray": Type::Oid, "typbasetype": Type::Oid, "typrelid": Type::Oid,
             },
-            VirtualTable::PgSettings => columns! { "name": Type::Text, "setting": Type::Text, "short_desc": Type::Text },
-            VirtualTable::PgDatabase => columns! { "oid": Type::Oid, "datname": Type::Name, "encoding": Type::Int32, "datallowconn": Type::Bool },
+            VirtualTable::PgSettings => {
+                columns! { "name": Type::Text, "setting": Type::Text, "short_desc": Type::Text }
+            }
+            VirtualTable::PgDatabase => {
+                columns! { "oid": Type::Oid, "datname": Type::Name, "encoding": Type::Int32, "datallowconn": Type::Bool }
+            }
             VirtualTable::QuorateTables => columns! {
                 "schemaname": Type::Name, "tablename": Type::Name, "oid": Type::Oid, "storage_id": Type::Oid, "primary_key": Type::Text,
                 "distribution": Type::Text,
             },
-            VirtualTable::PgbenchPartitions(_) => columns! { "n": Type::Int32, "partstrat": Type::InternalChar, "count": Type::Int64 },
+            VirtualTable::PgbenchPartitions(_) => {
+                columns! { "n": Type::Int32, "partstrat": Type::InternalChar, "count": Type::Int64 }
+            }
         }
     }
 
@@ -129,15 +135,26 @@ impl VirtualTable {
     pub fn rows(&self, sources: &Sources<'_>) -> Vec<Row> {
         let tables = || sources.catalog.tables();
         match self {
-            VirtualTable::Tables => {
-                tables().map(|table| vec![sources.database.into(), PUBLIC.into(), text(&table.name), "BASE TABLE".into(), "YES".into()]).collect()
-            }
+            VirtualTable::Tables => tables()
+                .map(|table| {
+                    vec![sources.database.into(), PUBLIC.into(), text(&table.name), "BASE TABLE".into(), "YES".into()]
+                })
+                .collect(),
             VirtualTable::Columns => tables().flat_map(|table| column_rows(table, sources.database)).collect(),
             VirtualTable::KeyColumns => tables().flat_map(|table| key_rows(table)).collect(),
             VirtualTable::PgTables => tables()
                 .map(|table| {
                     let keyed = table.primary_key.is_some();
-                    vec![PUBLIC.into(), text(&table.name), "quorate".into(), Value::Null, keyed.into(), false.into(), false.into(), false.into()]
+                    vec![
+                        PUBLIC.into(),
+                        text(&table.name),
+                        "quorate".into(),
+                        Value::Null,
+                        keyed.into(),
+                        false.into(),
+                        false.into(),
+                        false.into(),
+                    ]
                 })
                 .collect(),
             VirtualTable::PgClass => tables()
@@ -145,28 +162,51 @@ impl VirtualTable {
                     let columns = i16::try_from(table.columns.len()).unwrap_or(i16::MAX);
                     let keyed = table.primary_key.is_some();
                     let (id, storage) = (Value::Oid(table.id), Value::Oid(table.storage_id));
-                    vec![id, text(&table.name), Value::Oid(PUBLIC_OID), "r".into(), columns.into(), storage, keyed.into(), "p".into()]
+                    vec![
+                        id,
+                        text(&table.name),
+                        Value::Oid(PUBLIC_OID),
+                        "r".into(),
+                        columns.into(),
+                        storage,
+                        keyed.into(),
+                        "p".into(),
+                    ]
                 })
                 .collect(),
-            VirtualTable::PgNamespace => [(PG_CATALOG_OID, "pg_catalog"), (PUBLIC_OID, PUBLIC), (INFORMATION_SCHEMA_OID, "information_schema")]
-                .iter()
-                .map(|(oid, name)| vec![Value::Oid(*oid), (*name).into()])
-                .collect(),
-            VirtualTable::PgType => type_rows(),
-            VirtualTable::PgSettings => {
-                sources.settings.all().into_iter().map(|(name, value, description)| vec![name.into(), value.into(), description.into()]).collect()
+            VirtualTable::PgNamespace => {
+                [(PG_CATALOG_OID, "pg_catalog"), (PUBLIC_OID, PUBLIC), (INFORMATION_SCHEMA_OID, "information_schema")]
+                    .iter()
+                    .map(|(oid, name)| vec![Value::Oid(*oid), (*name).into()])
+                    .collect()
             }
+            VirtualTable::PgType => type_rows(),
+            VirtualTable::PgSettings => sources
+                .settings
+                .all()
+                .into_iter()
+                .map(|(name, value, description)| vec![name.into(), value.into(), description.into()])
+                .collect(),
             VirtualTable::PgDatabase => vec![vec![Value::Oid(1), sources.database.into(), 6.into(), true.into()]],
             VirtualTable::QuorateTables => tables()
                 .map(|table| {
-                    let names = |columns: &[usize]| columns.iter().map(|column| table.columns[*column].name.as_str()).collect::<Vec<_>>().join(", ");
+                    let names = |columns: &[usize]| {
+                        columns.iter().map(|column| table.columns[*column].name.as_str()).collect::<Vec<_>>().join(", ")
+                    };
                     let key = table.primary_key.as_ref().map(|key| names(&key.columns));
                     let distribution = match &table.distribution {
                         Distribution::Hash(columns) => format!("HASH ({})", names(columns)),
                         Distribution::RowId => "ROW".to_owned(),
                         Distribution::Duplicate => "DUPLICATE".to_owned(),
                     };
-                    vec![PUBLIC.into(), text(&table.name), Value::Oid(table.id), Value::Oid(table.storage_id), key.into(), distribution.into()]
+                    vec![
+                        PUBLIC.into(),
+                        text(&table.name),
+                        Value::Oid(table.id),
+                        Value::Oid(table.storage_id),
+                        key.into(),
+                        distribution.into(),
+                    ]
                 })
                 .collect(),
             VirtualTable::PgbenchPartitions(name) => {

@@ -45,7 +45,8 @@ impl<'a> Groups<'a> {
             let states = match &mut self.whole {
                 Some(states) => states,
                 None => {
-                    let key: Row = self.grouping.keys.iter().map(|key| key.eval(&scope, row)).collect::<Result<_, _>>()?;
+                    let key: Row =
+                        self.grouping.keys.iter().map(|key| key.eval(&scope, row)).collect::<Result<_, _>>()?;
                     if !self.groups.contains_key(&key) {
                         self.held += 2 * row_memory(&key) + GROUP_BYTES * (1 + self.grouping.aggregates.len());
                         self.order.push(key.clone());
@@ -98,7 +99,12 @@ fn states(grouping: &Grouping) -> Vec<State> {
 
 impl State {
     /// Takes in one row; the bytes that it holds more than before.
-    fn take(&mut self, call: &AggregateCall, scope: &crate::plan::expression::Scope<'_>, row: &[Value]) -> Result<usize, Error> {
+    fn take(
+        &mut self,
+        call: &AggregateCall,
+        scope: &crate::plan::expression::Scope<'_>,
+        row: &[Value],
+    ) -> Result<usize, Error> {
         if let Some(filter) = &call.filter
             && !filter.holds(scope, row)?
         {
@@ -110,7 +116,8 @@ impl State {
             return Ok(0);
         }
         let mut held = 0;
-        let arguments: Row = call.arguments.iter().map(|argument| argument.eval(scope, row)).collect::<Result<_, _>>()?;
+        let arguments: Row =
+            call.arguments.iter().map(|argument| argument.eval(scope, row)).collect::<Result<_, _>>()?;
         if let Some(seen) = &mut self.seen {
             let before = seen.memory();
             if !seen.insert(&arguments) {

@@ -98,7 +98,11 @@ impl EvalContext for StatementContext {
 impl StatementContext {
     /// The rows of a table of the system.
     pub fn virtual_rows(&self, table: &VirtualTable) -> Vec<crate::value::Row> {
-        let sources = crate::catalog::virtual_tables::Sources { catalog: &self.catalog, settings: &self.settings, database: &self.identity.database };
+        let sources = crate::catalog::virtual_tables::Sources {
+            catalog: &self.catalog,
+            settings: &self.settings,
+            database: &self.identity.database,
+        };
         table.rows(&sources)
     }
 }

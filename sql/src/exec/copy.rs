@@ -40,7 +40,13 @@ impl CopyInState {
     ///
     /// # Errors
     /// 22P04 and others with the line as their context.
-    pub async fn data(&mut self, plan: &CopyInPlan, run: &Run, transaction: &mut dyn Transaction, data: &[u8]) -> Result<(), Error> {
+    pub async fn data(
+        &mut self,
+        plan: &CopyInPlan,
+        run: &Run,
+        transaction: &mut dyn Transaction,
+        data: &[u8],
+    ) -> Result<(), Error> {
         self.reader.push(data);
         while let Some(row) = self.row(plan, run, false)? {
             self.writer.add(&plan.target, &row, transaction).await.map_err(|error| self.in_context(plan, error))?;
@@ -58,7 +64,12 @@ impl CopyInState {
     ///
     /// # Errors
     /// As [`CopyInState::data`].
-    pub async fn finish(mut self, plan: &CopyInPlan, run: &Run, transaction: &mut dyn Transaction) -> Result<u64, Error> {
+    pub async fn finish(
+        mut self,
+        plan: &CopyInPlan,
+        run: &Run,
+        transaction: &mut dyn Transaction,
+    ) -> Result<u64, Error> {
         if let Some(row) = self.row(plan, run, true)? {
             self.writer.add(&plan.target, &row, transaction).await.map_err(|error| self.in_context(plan, error))?;
             self.rows += 1;
@@ -80,14 +91,20 @@ impl CopyInState {
                     Err((Error::new(SqlState::BAD_COPY_FILE_FORMAT, "extra data after last expected column"), None))
                 } else if given < plan.columns.len() {
                     let missing = &table.columns[plan.columns[given]].name;
-                    Err((Error::new(SqlState::BAD_COPY_FILE_FORMAT, format!("missing data for column \"{missing}\"")), None))
+                    Err((
+                        Error::new(SqlState::BAD_COPY_FILE_FORMAT, format!("missing data for column \"{missing}\"")),
+                        None,
+                    ))
                 } else {
                     let mut row = self.defaults.clone();
                     let read = (0..given).try_for_each(|n| {
                         let column = &table.columns[plan.columns[n]];
                         row[plan.columns[n]] = match record.get(n) {
                             None => Value::Null,
-                            Some(text) => decode_text(text, &column.ty, &run.context.format).map_err(|error| (error, Some(n)))?,
+                            Some(text) => {
+                                let value = decode_text(text, &column.ty, &run.context.format);
+                                value.map_err(|error| (error, Some(format!(", column {}: \"{text}\"", column.name))))?
+                            }
                         };
                         Ok(())
                     });
@@ -97,8 +114,7 @@ impl CopyInState {
             Err(error) => Err((error, None)),
         };
         row.map(Some).map_err(|(error, field)| {
-            let column = field.map(|n| format!(", column {}", table.columns[plan.columns[n]].name)).unwrap_or_default();
-            error.with_context(format!("COPY {}, line {}{column}", table.name, self.reader.line()))
+            error.with_context(format!("COPY {}, line {}{}", table.name, self.reader.line(), field.unwrap_or_default()))
         })
     }
 
@@ -132,7 +148,13 @@ impl CopyOutState {
     ///
     /// # Errors
     /// As [`SelectStream::next`].
-    pub async fn next(&mut self, plan: &SelectPlan, options: &CopyOptions, run: &Run, transaction: &mut dyn Transaction) -> Result<Option<Bytes>, Error> {
+    pub async fn next(
+        &mut self,
+        plan: &SelectPlan,
+        options: &CopyOptions,
+        run: &Run,
+        transaction: &mut dyn Transaction,
+    ) -> Result<Option<Bytes>, Error> {
         let mut out = BytesMut::new();
         if std::mem::take(&mut self.header_due) {
             write_record(plan.columns.iter().map(|column| Some(column.name.as_str())), options, &mut out);

@@ -9,7 +9,9 @@ use crate::catalog::{Catalog, Column, Distribution, PUBLIC, Table};
 use crate::error::{Error, SqlState};
 use crate::format::{FormatSettings, encode_text};
 use crate::key;
-use crate::parse::{AlterOperation, AlterTable, ColumnDefinition, CreateTable, KeyDefinition, Parsed, Positions, Statement, TableName};
+use crate::parse::{
+    AlterOperation, AlterTable, ColumnDefinition, CreateTable, KeyDefinition, Parsed, Positions, Statement, TableName,
+};
 use crate::plan::access::codec;
 use crate::plan::binder::{Binder, find_table};
 use crate::plan::expression::Scope;
@@ -68,9 +70,17 @@ impl Ddl<'_> {
         match name.schema.as_deref() {
             None | Some(PUBLIC) => {}
             Some("pg_catalog" | "information_schema") => {
-                return Err(located(Error::new(SqlState::INSUFFICIENT_PRIVILEGE, "permission denied to create a table in a schema of the system")));
+                return Err(located(Error::new(
+                    SqlState::INSUFFICIENT_PRIVILEGE,
+                    "permission denied to create a table in a schema of the system",
+                )));
             }
-            Some(schema) => return Err(located(Error::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{schema}\" does not exist")))),
+            Some(schema) => {
+                return Err(located(Error::new(
+                    SqlState::INVALID_SCHEMA_NAME,
+                    format!("schema \"{schema}\" does not exist"),
+                )));
+            }
         }
         if VirtualTable::find(None, &name.name).is_some() || name.name.starts_with("pg_") {
             let error = Error::new(SqlState::RESERVED_NAME, format!("unacceptable table name \"{}\"", name.name));
@@ -110,8 +120,15 @@ impl Ddl<'_> {
                     self.transaction.uses_table(table);
                     catalog = Some(current.without_table(table.id));
                 }
-                Err(_) if if_exists => self.notice("00000", format!("table \"{}\" does not exist, skipping", name.name)),
-                Err(_) => return Err(Error::new(SqlState::UNDEFINED_TABLE, format!("table \"{}\" does not exist", name.name))),
+                Err(_) if if_exists => {
+                    self.notice("00000", format!("table \"{}\" does not exist, skipping", name.name))
+                }
+                Err(_) => {
+                    return Err(Error::new(
+                        SqlState::UNDEFINED_TABLE,
+                        format!("table \"{}\" does not exist", name.name),
+                    ));
+                }
             }
         }
         Ok(catalog)
@@ -146,7 +163,13 @@ impl Ddl<'_> {
                 AlterOperation::AddPrimaryKey(key) => self.add_primary_key(&mut table, key).await?,
                 AlterOperation::AddColumn { column, if_not_exists } => {
                     if *if_not_exists && table.column(&column.name).is_some() {
-                        self.notice("42701", format!("column \"{}\" of relation \"{}\" already exists, skipping", column.name, table.name));
+                        self.notice(
+                            "42701",
+                            format!(
+                                "column \"{}\" of relation \"{}\" already exists, skipping",
+                                column.name, table.name
+                            ),
+                        );
                         continue;
                     }
                     self.add_column(&mut table, column).await?;
@@ -154,13 +177,19 @@ impl Ddl<'_> {
                 AlterOperation::DropColumn { name, if_exists } => match table.column(name) {
                     Some(column) => table.drop_column(column)?,
                     None if *if_exists => {
-                        self.notice("00000", format!("column \"{name}\" of relation \"{}\" does not exist, skipping", table.name));
+                        self.notice(
+                            "00000",
+                            format!("column \"{name}\" of relation \"{}\" does not exist, skipping", table.name),
+                        );
                     }
                     None => return Err(no_column(&table, name)),
                 },
                 AlterOperation::RenameTable(name) => {
                     if self.catalog.table(name).is_some() {
-                        return Err(Error::new(SqlState::DUPLICATE_TABLE, format!("relation \"{name}\" already exists")));
+                        return Err(Error::new(
+                            SqlState::DUPLICATE_TABLE,
+                            format!("relation \"{name}\" already exists"),
+                        ));
                     }
                     table.name.clone_from(name);
                 }
@@ -183,7 +212,10 @@ impl Ddl<'_> {
                 AlterOperation::DropNotNull(name) => {
                     let position = table.column(name).ok_or_else(|| no_column(&table, name))?;
                     if table.key_columns().contains(&position) {
-                        return Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, format!("column \"{name}\" is in a primary key")));
+                        return Err(Error::new(
+                            SqlState::INVALID_TABLE_DEFINITION,
+                            format!("column \"{name}\" is in a primary key"),
+                        ));
                     }
                     table.columns[position].not_null = false;
                 }
@@ -232,7 +264,9 @@ impl Ddl<'_> {
         };
         if column.not_null && missing.is_none() && !self.is_empty(table).await? {
             let message = format!("column \"{}\" of relation \"{}\" contains null values", column.name, table.name);
-            return Err(Error::new(SqlState::NOT_NULL_VIOLATION, message).with_table(PUBLIC, &table.name).with_column(&column.name));
+            return Err(Error::new(SqlState::NOT_NULL_VIOLATION, message)
+                .with_table(PUBLIC, &table.name)
+                .with_column(&column.name));
         }
         table.add_column(column, missing)
     }
@@ -253,7 +287,10 @@ impl Ddl<'_> {
                 let mut row = Vec::with_capacity(ordinals.len());
                 target.codec.decode_columns(&stored.value, &ordinals, &mut row)?;
                 if let Some(column) = table.key_columns().iter().find(|column| row[**column].is_null()) {
-                    let message = format!("column \"{}\" of relation \"{}\" contains null values", table.columns[*column].name, table.name);
+                    let message = format!(
+                        "column \"{}\" of relation \"{}\" contains null values",
+                        table.columns[*column].name, table.name
+                    );
                     return Err(Error::new(SqlState::NOT_NULL_VIOLATION, message).with_table(PUBLIC, &table.name));
                 }
                 writer.add(&target, &row, self.transaction).await?;
@@ -269,19 +306,26 @@ impl Ddl<'_> {
 fn check_key(table: &Table) -> Result<(), Error> {
     let key = table.key_columns();
     if key.len() > KEY_COLUMNS_MAX {
-        return Err(Error::new(SqlState::TOO_MANY_COLUMNS, format!("cannot use more than {KEY_COLUMNS_MAX} columns in a primary key")));
+        return Err(Error::new(
+            SqlState::TOO_MANY_COLUMNS,
+            format!("cannot use more than {KEY_COLUMNS_MAX} columns in a primary key"),
+        ));
     }
     match key.iter().find(|column| !key::is_supported(&table.columns[**column].ty)) {
         Some(column) => {
             let column = &table.columns[*column];
-            Err(Error::unsupported(format_args!("a primary key column of type {}", column.ty), "Use a column of a scalar type."))
+            Err(Error::unsupported(
+                format_args!("a primary key column of type {}", column.ty),
+                "Use a column of a scalar type.",
+            ))
         }
         None => Ok(()),
     }
 }
 
 fn whole(table: &Table, limit: Option<u64>) -> Scan {
-    let placement = if table.distribution == Distribution::Duplicate { Placement::Duplicate } else { Placement::AllSlots };
+    let placement =
+        if table.distribution == Distribution::Duplicate { Placement::Duplicate } else { Placement::AllSlots };
     let prefix = key::storage_prefix(table.storage_id).to_vec();
     Scan { placement, range: key::prefix_range(prefix.into()), ordered: false, reverse: false, limit }
 }

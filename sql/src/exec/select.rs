@@ -38,20 +38,33 @@ impl SelectStream {
             let Some(expr) = expr else { return Ok(None) };
             match expr.eval(&run.scope(), &[])?.as_i64() {
                 None => Ok(None),
-                Some(count) => u64::try_from(count).map(Some).map_err(|_| Error::new(code, format!("{clause} must not be negative"))),
+                Some(count) => u64::try_from(count)
+                    .map(Some)
+                    .map_err(|_| Error::new(code, format!("{clause} must not be negative"))),
             }
         };
         let left = count(&plan.limit, SqlState::INVALID_ROW_COUNT_IN_LIMIT, "LIMIT")?;
         let skip = count(&plan.offset, SqlState::INVALID_ROW_COUNT_IN_OFFSET, "OFFSET")?.unwrap_or(0);
         let limit = left.map(|left| left.saturating_add(skip));
-        Ok(SelectStream { source: SourceState::new(&plan.source, run, limit)?, ready: None, skip, left, done: left == Some(0) })
+        Ok(SelectStream {
+            source: SourceState::new(&plan.source, run, limit)?,
+            ready: None,
+            skip,
+            left,
+            done: left == Some(0),
+        })
     }
 
     /// The next rows; `None` at the end. Never an empty batch.
     ///
     /// # Errors
     /// What evaluation and reading report; 53200.
-    pub async fn next(&mut self, plan: &SelectPlan, run: &Run, transaction: &mut dyn Transaction) -> Result<Option<Vec<Row>>, Error> {
+    pub async fn next(
+        &mut self,
+        plan: &SelectPlan,
+        run: &Run,
+        transaction: &mut dyn Transaction,
+    ) -> Result<Option<Vec<Row>>, Error> {
         while !self.done {
             let mut batch = if plan.streams() {
                 match self.filtered(plan, run, transaction).await? {
@@ -97,7 +110,12 @@ impl SelectStream {
     }
 
     /// The next rows of the source for which WHERE holds; locked, if the plan says so, and then looked at again.
-    async fn filtered(&mut self, plan: &SelectPlan, run: &Run, transaction: &mut dyn Transaction) -> Result<Option<Vec<Row>>, Error> {
+    async fn filtered(
+        &mut self,
+        plan: &SelectPlan,
+        run: &Run,
+        transaction: &mut dyn Transaction,
+    ) -> Result<Option<Vec<Row>>, Error> {
         if let (SourceState::Table(reader), Source::Table(access)) = (&mut self.source, &plan.source)
             && reader.needs_locking(access)
         {
@@ -121,7 +139,12 @@ impl SelectStream {
     }
 
     /// Runs the query to its end: grouping, DISTINCT, ORDER BY.
-    async fn collect(&mut self, plan: &SelectPlan, run: &Run, transaction: &mut dyn Transaction) -> Result<Vec<Row>, Error> {
+    async fn collect(
+        &mut self,
+        plan: &SelectPlan,
+        run: &Run,
+        transaction: &mut dyn Transaction,
+    ) -> Result<Vec<Row>, Error> {
         let wanted = self.left.map(|left| usize::try_from(left.saturating_add(self.skip)).unwrap_or(usize::MAX));
         let mut output = Collected::new(plan, wanted);
         match &plan.grouping {
@@ -165,7 +188,11 @@ async fn filtered_and_locked(
 }
 
 /// Those rows for which a condition holds.
-pub(super) fn keep(found: Vec<super::source::Found>, filter: &Expr, run: &Run) -> Result<Vec<super::source::Found>, Error> {
+pub(super) fn keep(
+    found: Vec<super::source::Found>,
+    filter: &Expr,
+    run: &Run,
+) -> Result<Vec<super::source::Found>, Error> {
     let scope = run.scope();
     let mut kept = Vec::with_capacity(found.len());
     for found in found {
@@ -178,7 +205,8 @@ pub(super) fn keep(found: Vec<super::source::Found>, filter: &Expr, run: &Run) -
 
 /// The output of rows: the visible columns, then hidden sort keys.
 fn project(plan: &SelectPlan, run: &Run, rows: Vec<Row>) -> Result<Vec<Row>, Error> {
-    let as_they_are = plan.output.iter().enumerate().all(|(n, expr)| matches!(expr, Expr::Column(place) if *place == n));
+    let as_they_are =
+        plan.output.iter().enumerate().all(|(n, expr)| matches!(expr, Expr::Column(place) if *place == n));
     if as_they_are && rows.first().is_none_or(|row| row.len() == plan.output.len()) {
         return Ok(rows);
     }
@@ -241,7 +269,10 @@ fn sort(rows: &mut [Row], keys: &[SortKey]) {
 }
 
 fn compare(a: &[Value], b: &[Value], keys: &[SortKey]) -> Ordering {
-    keys.iter().map(|key| compare_values(&a[key.place], &b[key.place], key.descending, key.nulls_first)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    keys.iter()
+        .map(|key| compare_values(&a[key.place], &b[key.place], key.descending, key.nulls_first))
+        .find(|order| order.is_ne())
+        .unwrap_or(Ordering::Equal)
 }
 
 /// ORDER BY's order of two values.

@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use bytes::Bytes;
 
 use super::{BATCH_ROWS, Run, SelectStream};
+use crate::catalog::{Distribution, Table};
 use crate::error::{Error, SqlState};
 use crate::key;
 use crate::plan::access::{Access, KeyValues, Path, RangePath};
 use crate::plan::from::SeriesPlan;
 use crate::plan::select::Source;
-use crate::catalog::{Distribution, Table};
 use crate::session::Row;
 use crate::storage::{Placement, ReadMode, Scan, ScanCursor, Transaction, row_id_slot};
 use crate::types::Type;
@@ -57,7 +57,9 @@ impl SourceState {
                 let rows: Vec<Row> = run.context.virtual_rows(table).into_iter().map(pick).collect();
                 SourceState::Rows(rows.into_iter())
             }
-            Source::Subquery(plan, wanted) => SourceState::Subquery(Box::new(SelectStream::new(plan, run)?), wanted.clone()),
+            Source::Subquery(plan, wanted) => {
+                SourceState::Subquery(Box::new(SelectStream::new(plan, run)?), wanted.clone())
+            }
         })
     }
 
@@ -74,7 +76,12 @@ impl SourceState {
     }
 
     /// The next rows; `None` at the end. Perhaps none although there are more.
-    pub(super) async fn next(&mut self, source: &Source, run: &Run, transaction: &mut dyn Transaction) -> Result<Option<Vec<Row>>, Error> {
+    pub(super) async fn next(
+        &mut self,
+        source: &Source,
+        run: &Run,
+        transaction: &mut dyn Transaction,
+    ) -> Result<Option<Vec<Row>>, Error> {
         match (self, source) {
             (SourceState::OneRow(left), _) => Ok(std::mem::take(left).then(|| vec![Vec::new()])),
             (SourceState::Values(place), Source::Values(rows)) => {
@@ -83,7 +90,10 @@ impl SourceState {
                 if *place == end {
                     return Ok(None);
                 }
-                let batch = rows[*place..end].iter().map(|row| row.iter().map(|value| value.eval(&scope, &[])).collect()).collect::<Result<_, _>>()?;
+                let batch = rows[*place..end]
+                    .iter()
+                    .map(|row| row.iter().map(|value| value.eval(&scope, &[])).collect())
+                    .collect::<Result<_, _>>()?;
                 *place = end;
                 Ok(Some(batch))
             }
@@ -107,7 +117,9 @@ impl SourceState {
             }
             (SourceState::Subquery(stream, wanted), Source::Subquery(plan, _)) => {
                 let Some(batch) = Box::pin(stream.next(plan, run, transaction)).await? else { return Ok(None) };
-                Ok(Some(batch.into_iter().map(|row| wanted.iter().map(|column| row[*column].clone()).collect()).collect()))
+                Ok(Some(
+                    batch.into_iter().map(|row| wanted.iter().map(|column| row[*column].clone()).collect()).collect(),
+                ))
             }
             _ => Err(Error::internal("a source and its state differ")),
         }
@@ -125,7 +137,8 @@ pub(super) struct Series {
 impl Series {
     fn new(plan: &SeriesPlan, run: &Run) -> Result<Option<Series>, Error> {
         let scope = run.scope();
-        let (next, stop, step) = (plan.start.eval(&scope, &[])?, plan.stop.eval(&scope, &[])?, plan.step.eval(&scope, &[])?);
+        let (next, stop, step) =
+            (plan.start.eval(&scope, &[])?, plan.stop.eval(&scope, &[])?, plan.step.eval(&scope, &[])?);
         if next.is_null() || stop.is_null() || step.is_null() {
             return Ok(None);
         }
@@ -186,7 +199,12 @@ impl TableReader {
     }
 
     /// The next rows, not yet filtered; `None` at the end. Rows found by key are locked if the plan says so; those of a scan are not.
-    pub(super) async fn next(&mut self, access: &Access, run: &Run, transaction: &mut dyn Transaction) -> Result<Option<Vec<Found>>, Error> {
+    pub(super) async fn next(
+        &mut self,
+        access: &Access,
+        run: &Run,
+        transaction: &mut dyn Transaction,
+    ) -> Result<Option<Vec<Found>>, Error> {
         match self {
             TableReader::Keys(keys) => {
                 let wanted: Vec<(Placement, Bytes)> = keys.take(KEYS_AT_ONCE).collect();
@@ -195,8 +213,14 @@ impl TableReader {
                 }
                 let mode = if access.lock { ReadMode::Lock } else { ReadMode::Snapshot };
                 let values = transaction.get(&wanted, mode).await?;
-                let found = wanted.into_iter().zip(values).filter_map(|((placement, key), value)| value.map(|value| (placement, key, value)));
-                found.map(|(placement, key, value)| Ok(Found { placement, key, row: decode(access, &value)? })).collect::<Result<_, _>>().map(Some)
+                let found = wanted
+                    .into_iter()
+                    .zip(values)
+                    .filter_map(|((placement, key), value)| value.map(|value| (placement, key, value)));
+                found
+                    .map(|(placement, key, value)| Ok(Found { placement, key, row: decode(access, &value)? }))
+                    .collect::<Result<_, _>>()
+                    .map(Some)
             }
             TableReader::Scan { done: true, .. } => Ok(None),
             TableReader::Scan { scan, from, done } => {
@@ -205,7 +229,8 @@ impl TableReader {
                 *from = page.next;
                 let mut found = Vec::with_capacity(page.rows.len());
                 for stored in page.rows {
-                    let placement = if access.lock { placement(&access.table, &stored.key)? } else { Placement::AllSlots };
+                    let placement =
+                        if access.lock { placement(&access.table, &stored.key)? } else { Placement::AllSlots };
                     found.push(Found { placement, row: decode(access, &stored.value)?, key: stored.key });
                 }
                 if run.cancel.is_cancelled() || found.len() > BATCH_ROWS {
@@ -224,7 +249,11 @@ impl TableReader {
 }
 
 /// Locks rows that a scan found, and reads their newest versions. Rows that are gone are left out.
-pub(super) async fn lock(access: &Access, found: Vec<Found>, transaction: &mut dyn Transaction) -> Result<Vec<Found>, Error> {
+pub(super) async fn lock(
+    access: &Access,
+    found: Vec<Found>,
+    transaction: &mut dyn Transaction,
+) -> Result<Vec<Found>, Error> {
     let mut locked = Vec::with_capacity(found.len());
     let wanted: Vec<(Placement, Bytes)> = found.into_iter().map(|found| (found.placement, found.key)).collect();
     for chunk in wanted.chunks(KEYS_AT_ONCE) {
@@ -249,7 +278,11 @@ fn keys(access: &Access, columns: &[KeyValues], run: &Run) -> Result<Vec<(Placem
     let scope = run.scope();
     let table = &access.table;
     // The common case: one key.
-    if let Some(values) = columns.iter().map(|column| if let KeyValues::One(value) = column { Some(value) } else { None }).collect::<Option<Vec<_>>>() {
+    if let Some(values) = columns
+        .iter()
+        .map(|column| if let KeyValues::One(value) = column { Some(value) } else { None })
+        .collect::<Option<Vec<_>>>()
+    {
         let mut key = Vec::with_capacity(values.len());
         for value in values {
             let value = value.value(&scope, &[])?;
@@ -284,13 +317,20 @@ fn keys(access: &Access, columns: &[KeyValues], run: &Run) -> Result<Vec<(Placem
             let message = format!("a statement may name at most {KEYS_MAX} rows by their keys");
             return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message));
         }
-        made = made.iter().flat_map(|prefix| encoded.iter().map(move |value| [prefix.as_slice(), value.as_slice()].concat())).collect();
+        made = made
+            .iter()
+            .flat_map(|prefix| encoded.iter().map(move |value| [prefix.as_slice(), value.as_slice()].concat()))
+            .collect();
     }
     made.into_iter().map(|key| Ok((placement(table, &key)?, key.into()))).collect()
 }
 
 /// The range of keys and where to look; `None` if a bound is NULL.
-fn key_range(access: &Access, range: &RangePath, run: &Run) -> Result<Option<(Placement, std::ops::Range<Bytes>)>, Error> {
+fn key_range(
+    access: &Access,
+    range: &RangePath,
+    run: &Run,
+) -> Result<Option<(Placement, std::ops::Range<Bytes>)>, Error> {
     let scope = run.scope();
     let table = &access.table;
     let mut prefix = key::storage_prefix(table.storage_id).to_vec();
@@ -352,7 +392,8 @@ pub(super) fn placement(table: &Table, key: &[u8]) -> Result<Placement, Error> {
         Distribution::Hash(hash) => {
             let types: Vec<Type> = table.key_columns().iter().map(|column| table.columns[*column].ty.clone()).collect();
             let values = key::decode_key(key, &types)?;
-            let value_of = |column: &usize| table.key_columns().iter().position(|key| key == column).map(|place| &values[place]);
+            let value_of =
+                |column: &usize| table.key_columns().iter().position(|key| key == column).map(|place| &values[place]);
             let values: Option<Vec<&Value>> = hash.iter().map(value_of).collect();
             Ok(Placement::Slot(key::slot(values.ok_or_else(damaged)?)?))
         }

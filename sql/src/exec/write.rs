@@ -55,7 +55,12 @@ impl RowWriter {
     }
 
     /// Takes one row in the order of the table's columns. Values are of the columns' types.
-    pub(super) async fn add(&mut self, target: &Target, row: &[Value], transaction: &mut dyn Transaction) -> Result<(), Error> {
+    pub(super) async fn add(
+        &mut self,
+        target: &Target,
+        row: &[Value],
+        transaction: &mut dyn Transaction,
+    ) -> Result<(), Error> {
         let (placement, key) = new_key(&target.table, row, transaction)?;
         let value = encode(target, row)?;
         if target.table.primary_key.is_none() {
@@ -63,7 +68,10 @@ impl RowWriter {
             return transaction.put(placement, key, Some(value), false).await;
         }
         if !self.check || self.checked >= CHECKED_ROWS {
-            return transaction.put(placement, key.clone(), Some(value), true).await.map_err(|error| named(error, &target.table, &key));
+            return transaction
+                .put(placement, key.clone(), Some(value), true)
+                .await
+                .map_err(|error| named(error, &target.table, &key));
         }
         self.checked += 1;
         self.pending.push((placement, key, value));
@@ -75,7 +83,8 @@ impl RowWriter {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let keys: Vec<(Placement, Bytes)> = self.pending.iter().map(|(placement, key, _)| (*placement, key.clone())).collect();
+        let keys: Vec<(Placement, Bytes)> =
+            self.pending.iter().map(|(placement, key, _)| (*placement, key.clone())).collect();
         let there = transaction.get(&keys, ReadMode::Snapshot).await?;
         let existing = there.iter().position(Option::is_some);
         let twice = if keys.len() > 1 { repeated(&keys) } else { None };
@@ -209,7 +218,12 @@ pub async fn change(plan: &ChangePlan, run: &Run, transaction: &mut dyn Transact
 }
 
 /// UPDATE of primary keys: all old rows go before any new one comes, so that `SET id = id + 1` finds no duplicates of its own making.
-async fn move_rows(table: &Table, codec: &crate::row::RowCodec, moved: Vec<(Found, Row)>, transaction: &mut dyn Transaction) -> Result<(), Error> {
+async fn move_rows(
+    table: &Table,
+    codec: &crate::row::RowCodec,
+    moved: Vec<(Found, Row)>,
+    transaction: &mut dyn Transaction,
+) -> Result<(), Error> {
     let mut new = Vec::with_capacity(moved.len());
     let mut gone = HashSet::with_capacity(moved.len());
     for (found, row) in &moved {
@@ -254,11 +268,18 @@ fn new_key(table: &Table, row: &[Value], transaction: &mut dyn Transaction) -> R
     if table.primary_key.is_none() {
         let (id, slot) = transaction.new_row_id();
         let key = [&key::storage_prefix(table.storage_id)[..], &id].concat().into();
-        return Ok((if table.distribution == Distribution::Duplicate { Placement::Duplicate } else { Placement::Slot(slot) }, key));
+        return Ok((
+            if table.distribution == Distribution::Duplicate { Placement::Duplicate } else { Placement::Slot(slot) },
+            key,
+        ));
     }
     let key = key::encode_key(table.storage_id, table.key_columns().iter().map(|column| &row[*column]))?;
     if key.len() > KEY_BYTES_MAX {
-        let message = format!("the primary key of a row of \"{}\" takes {} bytes, more than the {KEY_BYTES_MAX} allowed", table.name, key.len());
+        let message = format!(
+            "the primary key of a row of \"{}\" takes {} bytes, more than the {KEY_BYTES_MAX} allowed",
+            table.name,
+            key.len()
+        );
         return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message));
     }
     Ok((placement(table, &key)?, key))
@@ -285,16 +306,21 @@ fn encode_with(codec: &crate::row::RowCodec, table: &Table, row: &[Value]) -> Re
         codec.encode(&whole)?
     };
     if encoded.len() > ROW_BYTES_MAX {
-        let message = format!("a row of \"{}\" takes {} bytes, more than the {ROW_BYTES_MAX} allowed", table.name, encoded.len());
-        return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message).with_hint("Spread large values over several rows."));
+        let message =
+            format!("a row of \"{}\" takes {} bytes, more than the {ROW_BYTES_MAX} allowed", table.name, encoded.len());
+        return Err(
+            Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message).with_hint("Spread large values over several rows.")
+        );
     }
     Ok(encoded)
 }
 
 fn null_violation(table: &Table, column: &str, row: &[Value]) -> Error {
     let settings = FormatSettings::default();
-    let shown: Vec<String> = row.iter().map(|value| if value.is_null() { "null".to_owned() } else { to_text(value, &settings) }).collect();
-    let message = format!("null value in column \"{column}\" of relation \"{}\" violates not-null constraint", table.name);
+    let shown: Vec<String> =
+        row.iter().map(|value| if value.is_null() { "null".to_owned() } else { to_text(value, &settings) }).collect();
+    let message =
+        format!("null value in column \"{column}\" of relation \"{}\" violates not-null constraint", table.name);
     Error::new(SqlState::NOT_NULL_VIOLATION, message)
         .with_detail(format!("Failing row contains ({}).", shown.join(", ")))
         .with_table(crate::catalog::PUBLIC, &table.name)
@@ -304,14 +330,18 @@ fn null_violation(table: &Table, column: &str, row: &[Value]) -> Error {
 /// PostgreSQL's error for a key that is there already.
 pub fn duplicate(table: &Table, key: &[u8]) -> Error {
     let constraint = table.primary_key.as_ref().map_or("", |key| &key.name);
-    let error = Error::new(SqlState::UNIQUE_VIOLATION, format!("duplicate key value violates unique constraint \"{constraint}\""))
-        .with_table(crate::catalog::PUBLIC, &table.name)
-        .with_constraint(constraint);
+    let error = Error::new(
+        SqlState::UNIQUE_VIOLATION,
+        format!("duplicate key value violates unique constraint \"{constraint}\""),
+    )
+    .with_table(crate::catalog::PUBLIC, &table.name)
+    .with_constraint(constraint);
     let types: Vec<Type> = table.key_columns().iter().map(|column| table.columns[*column].ty.clone()).collect();
     let Ok(values) = key::decode_key(key, &types) else { return error };
     let names: Vec<&str> = table.key_columns().iter().map(|column| table.columns[*column].name.as_str()).collect();
     let settings = FormatSettings::default();
-    let shown: Vec<String> = values.iter().map(|value| to_text(value, &settings).trim_end_matches(' ').to_owned()).collect();
+    let shown: Vec<String> =
+        values.iter().map(|value| to_text(value, &settings).trim_end_matches(' ').to_owned()).collect();
     error.with_detail(format!("Key ({})=({}) already exists.", names.join(", "), shown.join(", ")))
 }
 

@@ -19,19 +19,26 @@ fn first(refused: &[(bool, &str, &str)]) -> Result<(), Error> {
 /// # Errors
 /// 0A000 with the clause's name.
 pub fn refuse_clauses(query: &Query) -> Result<(), Error> {
-    let limit_by = matches!(&query.limit_clause, Some(LimitClause::LimitOffset { limit_by, .. }) if !limit_by.is_empty());
+    let limit_by =
+        matches!(&query.limit_clause, Some(LimitClause::LimitOffset { limit_by, .. }) if !limit_by.is_empty());
     first(&[
         (query.with.is_some(), "WITH", "Put the queries into statements of their own."),
         (query.fetch.as_ref().is_some_and(|fetch| fetch.with_ties), "FETCH ... WITH TIES", "Use LIMIT."),
         (query.fetch.as_ref().is_some_and(|fetch| fetch.percent), "FETCH ... PERCENT", "Use LIMIT."),
         (query.for_clause.is_some(), "FOR XML or JSON", ""),
-        (query.settings.is_some() || query.format_clause.is_some() || !query.pipe_operators.is_empty() || limit_by, "this clause", ""),
+        (
+            query.settings.is_some() || query.format_clause.is_some() || !query.pipe_operators.is_empty() || limit_by,
+            "this clause",
+            "",
+        ),
     ])?;
     match &*query.body {
         SetExpr::Select(select) => refuse_select_clauses(select),
         SetExpr::SetOperation { op, .. } => Err(Error::unsupported(op, SEPARATE)),
         SetExpr::Values(_) | SetExpr::Query(_) | SetExpr::Table(_) => Ok(()),
-        SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => Err(Error::unsupported("a row change inside a query", SEPARATE)),
+        SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+            Err(Error::unsupported("a row change inside a query", SEPARATE))
+        }
     }
 }
 
@@ -47,7 +54,7 @@ fn refuse_select_clauses(select: &Select) -> Result<(), Error> {
         (select.into.is_some(), "SELECT INTO", "Create the table, then fill it with INSERT ... SELECT."),
         (!select.named_window.is_empty(), "WINDOW", "Window functions come with a later version."),
         (select.qualify.is_some(), "QUALIFY", ""),
-        (grouping_sets, "grouping sets", "Use one GROUP BY a statement."),
+        (grouping_sets, "GROUPING SETS", "Use one GROUP BY a statement."),
         (!select.lateral_views.is_empty(), "LATERAL VIEW", ""),
         (select.top.is_some(), "TOP", "Use LIMIT."),
         (

@@ -9,7 +9,7 @@ use super::{Reader, Stop};
 use crate::error::Error;
 
 impl Reader<'_> {
-    /// One statement; `tokens` is all of it, the reader stands at its beginning.
+    /// One statement, at whose beginning the reader stands; `tokens` is all of it if it begins with CREATE, EXPLAIN or PREPARE.
     pub(super) fn statement(&mut self, tokens: &[TokenWithSpan]) -> Result<Statement, Stop> {
         if self.words(&["CREATE", "TABLE"]) {
             return self.create_table(tokens);
@@ -27,8 +27,10 @@ impl Reader<'_> {
             Token::LParen => String::new(),
             _ => return self.unexpected(),
         };
-        if matches!(first.as_str(), "" | "SELECT" | "VALUES" | "TABLE" | "INSERT" | "UPDATE" | "DELETE") {
-            return self.row_statement();
+        match first.as_str() {
+            "" | "SELECT" | "VALUES" | "TABLE" => return Ok(Statement::Query(self.parser.parse_query()?)),
+            "INSERT" | "UPDATE" | "DELETE" => return self.row_statement(),
+            _ => {}
         }
         self.parser.next_token();
         match first.as_str() {
@@ -66,7 +68,6 @@ impl Reader<'_> {
 
     fn row_statement(&mut self) -> Result<Statement, Stop> {
         match self.parser.parse_statement()? {
-            ast::Statement::Query(query) => Ok(Statement::Query(query)),
             ast::Statement::Insert(insert) => Ok(Statement::Insert(Box::new(insert))),
             ast::Statement::Update(update) => Ok(Statement::Update(Box::new(update))),
             ast::Statement::Delete(delete) => Ok(Statement::Delete(Box::new(delete))),
@@ -138,11 +139,19 @@ impl Reader<'_> {
             return Ok(Statement::SetTransaction { modes: self.transaction_modes()?, session: false });
         }
         if self.words(&["TIME", "ZONE"]) {
-            let value = if self.word("LOCAL") || self.word("DEFAULT") { SetValue::Default } else { SetValue::Values(vec![self.setting_value()?]) };
+            let value = if self.word("LOCAL") || self.word("DEFAULT") {
+                SetValue::Default
+            } else {
+                SetValue::Values(vec![self.setting_value()?])
+            };
             return Ok(Statement::Set { scope, name: "timezone".to_owned(), value });
         }
         if self.word("NAMES") {
-            let value = if self.at_end() || self.word("DEFAULT") { SetValue::Default } else { SetValue::Values(vec![self.setting_value()?]) };
+            let value = if self.at_end() || self.word("DEFAULT") {
+                SetValue::Default
+            } else {
+                SetValue::Values(vec![self.setting_value()?])
+            };
             return Ok(Statement::Set { scope, name: "client_encoding".to_owned(), value });
         }
         let name = self.setting_name()?;
@@ -208,12 +217,18 @@ impl Reader<'_> {
     fn explain(&mut self, tokens: &[TokenWithSpan]) -> Result<Statement, Stop> {
         let mut verbose = false;
         let analyze = |on: bool| {
-            if on { Err(Error::unsupported("EXPLAIN ANALYZE", "Use EXPLAIN for the plan, and time the statement itself.")) } else { Ok(()) }
+            if on {
+                Err(Error::unsupported("EXPLAIN ANALYZE", "Use EXPLAIN for the plan, and time the statement itself."))
+            } else {
+                Ok(())
+            }
         };
         if self.parser.consume_token(&Token::LParen) {
             loop {
                 let option = self.identifier()?;
-                let off = self.word("OFF") || self.word("FALSE") || self.parser.consume_token(&Token::Number("0".to_owned(), false));
+                let off = self.word("OFF")
+                    || self.word("FALSE")
+                    || self.parser.consume_token(&Token::Number("0".to_owned(), false));
                 let on = !off;
                 match option.as_str() {
                     "analyze" => {
@@ -230,7 +245,11 @@ impl Reader<'_> {
                     "format" => {
                         let format = self.identifier()?;
                         if format != "text" {
-                            return Err(Error::unsupported(format_args!("EXPLAIN (FORMAT {})", format.to_uppercase()), "Use the text format.").into());
+                            return Err(Error::unsupported(
+                                format_args!("EXPLAIN (FORMAT {})", format.to_uppercase()),
+                                "Use the text format.",
+                            )
+                            .into());
                         }
                     }
                     _ => return Err(Error::syntax(format!("unrecognized EXPLAIN option \"{option}\"")).into()),
@@ -251,7 +270,9 @@ impl Reader<'_> {
             Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
                 Ok(Statement::Explain(Explain { verbose, statement: Box::new(statement) }))
             }
-            Statement::Execute { .. } => Err(Error::unsupported("EXPLAIN EXECUTE", "Explain the statement itself.").into()),
+            Statement::Execute { .. } => {
+                Err(Error::unsupported("EXPLAIN EXECUTE", "Explain the statement itself.").into())
+            }
             _ => Err(Error::syntax("EXPLAIN takes a query, INSERT, UPDATE or DELETE").into()),
         }
     }
@@ -282,7 +303,8 @@ impl Reader<'_> {
     /// The statement that follows in the same text.
     fn inner_statement(&mut self, tokens: &[TokenWithSpan]) -> Result<Statement, Stop> {
         let start = self.parser.peek_token_ref().span.start;
-        let rest = tokens.iter().position(|token| token.span.start == start).map_or(&tokens[tokens.len()..], |n| &tokens[n..]);
+        let rest =
+            tokens.iter().position(|token| token.span.start == start).map_or(&tokens[tokens.len()..], |n| &tokens[n..]);
         if let Some(refusal) = super::refuse::by_first_words(rest) {
             return Err(refusal.into());
         }

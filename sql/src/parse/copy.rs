@@ -56,7 +56,11 @@ impl Reader<'_> {
             CopyRelation::Query(query)
         } else {
             let name = self.table_name()?;
-            let columns = if self.parser.peek_token_ref().token == Token::LParen { self.names_in_parentheses()? } else { Vec::new() };
+            let columns = if self.parser.peek_token_ref().token == Token::LParen {
+                self.names_in_parentheses()?
+            } else {
+                Vec::new()
+            };
             CopyRelation::Table { name, columns }
         };
         let from = if self.word("FROM") {
@@ -203,12 +207,20 @@ impl Written {
             Some("csv") => true,
             Some("binary") => return Err(binary()),
             Some(other) => {
-                return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("COPY format \"{other}\" not recognized")).into());
+                return Err(Error::new(
+                    SqlState::INVALID_PARAMETER_VALUE,
+                    format!("COPY format \"{other}\" not recognized"),
+                )
+                .into());
             }
         };
         let only_csv = [(self.quote.is_some(), "quote"), (self.escape.is_some(), "escape")];
         if let Some((_, option)) = only_csv.iter().find(|(written, _)| *written && !csv) {
-            return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, format!("COPY {option} available only in CSV mode")).into());
+            return Err(Error::new(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                format!("COPY {option} available only in CSV mode"),
+            )
+            .into());
         }
         let defaults = if csv { CopyOptions::csv() } else { CopyOptions::text() };
         let quote = one_byte(self.quote, defaults.quote, "quote")?;

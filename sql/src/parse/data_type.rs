@@ -43,15 +43,19 @@ fn by_text(written: &str) -> Result<Type, Error> {
     let text = if written.contains('"') { written.to_owned() } else { written.to_lowercase() };
     let (name, modifiers) = match (text.find('('), text.find(')')) {
         (Some(open), Some(close)) if open < close => {
-            let modifiers: Option<Vec<i64>> = text[open + 1..close].split(',').map(|part| part.trim().parse().ok()).collect();
-            let modifiers = modifiers.ok_or_else(|| Error::syntax(format!("type modifiers of \"{written}\" must be simple integers")))?;
+            let modifiers: Option<Vec<i64>> =
+                text[open + 1..close].split(',').map(|part| part.trim().parse().ok()).collect();
+            let modifiers = modifiers
+                .ok_or_else(|| Error::syntax(format!("type modifiers of \"{written}\" must be simple integers")))?;
             let name = format!("{}{}", text[..open].trim_end(), &text[close + 1..]);
             (name, modifiers)
         }
         _ => (text, Vec::new()),
     };
     let bare = name.strip_prefix("pg_catalog.").unwrap_or(&name);
-    if let Some((missing, hint)) = MISSING.iter().find(|(missing, _)| bare.strip_suffix("[]").unwrap_or(bare) == *missing) {
+    if let Some((missing, hint)) =
+        MISSING.iter().find(|(missing, _)| bare.strip_suffix("[]").unwrap_or(bare) == *missing)
+    {
         return Err(Error::unsupported(format_args!("type {missing}"), *hint));
     }
     Type::from_name(bare, &modifiers)

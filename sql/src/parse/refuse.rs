@@ -6,7 +6,8 @@ use crate::error::Error;
 
 const NO_HINT: &str = "";
 const ONE_TABLE: &str = "Create the table with the columns and the primary key that it needs.";
-const KEYS: &str = "The primary key is the only index. Choose it, and DISTRIBUTE BY, so that the rows wanted are found by it.";
+const KEYS: &str =
+    "The primary key is the only index. Choose it, and DISTRIBUTE BY, so that the rows wanted are found by it.";
 const NO_ROLES: &str = "There are no roles yet; the server trusts whom it lets connect.";
 const CURSORS: &str = "Use the extended protocol with a row limit (the driver's fetch size), or LIMIT.";
 const BLOCKS: &str = "Run the whole transaction again after an error.";
@@ -111,7 +112,11 @@ pub(super) fn by_first_words(tokens: &[TokenWithSpan]) -> Option<Error> {
         })
         .collect();
     let matches = |pattern: &[&str]| {
-        pattern.len() <= words.len() && pattern.iter().zip(&words).all(|(expected, word)| *expected == "*" || expected.eq_ignore_ascii_case(word))
+        pattern.len() <= words.len()
+            && pattern
+                .iter()
+                .zip(&words)
+                .all(|(expected, word)| *expected == "*" || expected.eq_ignore_ascii_case(word))
     };
     let (_, name, hint) = REFUSED.iter().find(|(pattern, ..)| matches(pattern))?;
     Some(Error::unsupported(name, *hint))

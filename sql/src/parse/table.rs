@@ -17,7 +17,8 @@ use crate::error::{Error, SqlState};
 static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 
 /// Storage parameters of PostgreSQL that change nothing here; others are refused.
-const ACCEPTED_OPTIONS: &[&str] = &["fillfactor", "autovacuum_enabled", "parallel_workers", "toast_tuple_target", "user_catalog_table"];
+const ACCEPTED_OPTIONS: &[&str] =
+    &["fillfactor", "autovacuum_enabled", "parallel_workers", "toast_tuple_target", "user_catalog_table"];
 
 impl Reader<'_> {
     /// CREATE TABLE: `tokens` is the whole statement.
@@ -27,22 +28,29 @@ impl Reader<'_> {
             Some(clause) => Some(self.distribution(clause)?),
             None => None,
         };
-        self.parser = Parser::new(&DIALECT).with_tokens_with_locations(rest);
+        self.parser = Parser::new(&DIALECT).with_recursion_limit(super::MAX_NESTING).with_tokens_with_locations(rest);
         match self.parser.parse_statement()? {
-            ast::Statement::CreateTable(table) => Ok(Statement::CreateTable(Box::new(create_table(table, distribute_by, self.positions)?))),
+            ast::Statement::CreateTable(table) => {
+                Ok(Statement::CreateTable(Box::new(create_table(table, distribute_by, self.positions)?)))
+            }
             _ => self.unexpected(),
         }
     }
 
     fn distribution(&mut self, clause: Vec<TokenWithSpan>) -> Result<DistributeBy, Stop> {
-        let mut reader = Reader { parser: Parser::new(&DIALECT).with_tokens_with_locations(clause), positions: self.positions };
+        let mut reader =
+            Reader { parser: Parser::new(&DIALECT).with_tokens_with_locations(clause), positions: self.positions };
         if reader.word("DUPLICATE") {
             return Ok(DistributeBy::Duplicate);
         }
         reader.expect_word("DISTRIBUTE")?;
         reader.expect_word("BY")?;
         if reader.word("REFERENCE") {
-            return Err(Error::unsupported("DISTRIBUTE BY REFERENCE", "Distribute both tables by the hash of the same columns.").into());
+            return Err(Error::unsupported(
+                "DISTRIBUTE BY REFERENCE",
+                "Distribute both tables by the hash of the same columns.",
+            )
+            .into());
         }
         reader.expect_word("HASH")?;
         Ok(DistributeBy::Hash(reader.names_in_parentheses()?))
@@ -101,7 +109,11 @@ impl Reader<'_> {
         let ast::Statement::AlterTable(alter) = self.parser.parse_statement()? else {
             return self.unexpected();
         };
-        let operations = alter.operations.into_iter().map(|operation| alter_operation(operation, self.positions)).collect::<Result<_, _>>()?;
+        let operations = alter
+            .operations
+            .into_iter()
+            .map(|operation| alter_operation(operation, self.positions))
+            .collect::<Result<_, _>>()?;
         let name = TableName::new(&alter.name, self.positions)?;
         Ok(Statement::AlterTable(Box::new(AlterTable { name, if_exists: alter.if_exists, operations })))
     }
@@ -141,7 +153,10 @@ fn take_out_distribution(tokens: &[TokenWithSpan]) -> (Vec<TokenWithSpan>, Optio
             }
             _ if is_word(token, "DISTRIBUTE") => {
                 // To the closing parenthesis, or to the end if there is none.
-                let end = tokens[n..].iter().position(|token| token.token == Token::RParen).map_or(tokens.len(), |close| n + close + 1);
+                let end = tokens[n..]
+                    .iter()
+                    .position(|token| token.token == Token::RParen)
+                    .map_or(tokens.len(), |close| n + close + 1);
                 let rest = [&tokens[..n], &tokens[end..]].concat();
                 return (rest, Some(tokens[n..end].to_vec()));
             }
@@ -151,12 +166,20 @@ fn take_out_distribution(tokens: &[TokenWithSpan]) -> (Vec<TokenWithSpan>, Optio
     (tokens.to_vec(), None)
 }
 
-fn create_table(table: ast::CreateTable, distribute_by: Option<DistributeBy>, positions: &Positions) -> Result<CreateTable, Error> {
+fn create_table(
+    table: ast::CreateTable,
+    distribute_by: Option<DistributeBy>,
+    positions: &Positions,
+) -> Result<CreateTable, Error> {
     let refused: &[(bool, &str, &str)] = &[
         (table.query.is_some(), "CREATE TABLE AS", "Create the table, then fill it with INSERT ... SELECT."),
         (table.like.is_some(), "CREATE TABLE LIKE", "Write the columns out."),
         (table.inherits.is_some(), "INHERITS", "Write the columns out."),
-        (table.partition_by.is_some() || table.partition_of.is_some(), "PARTITION BY", "Rows are spread by DISTRIBUTE BY HASH."),
+        (
+            table.partition_by.is_some() || table.partition_of.is_some(),
+            "PARTITION BY",
+            "Rows are spread by DISTRIBUTE BY HASH.",
+        ),
         (table.on_commit.is_some(), "ON COMMIT", ""),
         (table.temporary, "CREATE TEMPORARY TABLE", ""),
     ];
@@ -187,7 +210,13 @@ fn create_table(table: ast::CreateTable, distribute_by: Option<DistributeBy>, po
     for constraint in table.constraints {
         set_key(key_definition(constraint, positions)?)?;
     }
-    Ok(CreateTable { name: TableName::new(&table.name, positions)?, if_not_exists: table.if_not_exists, columns, primary_key, distribute_by })
+    Ok(CreateTable {
+        name: TableName::new(&table.name, positions)?,
+        if_not_exists: table.if_not_exists,
+        columns,
+        primary_key,
+        distribute_by,
+    })
 }
 
 fn accept_option(option: &ast::SqlOption) -> Result<(), Error> {
@@ -201,7 +230,10 @@ fn accept_option(option: &ast::SqlOption) -> Result<(), Error> {
     Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("unrecognized parameter \"{name}\"")))
 }
 
-fn column_definition(column: ast::ColumnDef, positions: &Positions) -> Result<(ColumnDefinition, Option<String>), Error> {
+fn column_definition(
+    column: ast::ColumnDef,
+    positions: &Positions,
+) -> Result<(ColumnDefinition, Option<String>), Error> {
     let position = positions.at(column.name.span.start);
     let locate = |error: Error| position.map_or(error.clone(), |position| error.at(position));
     let mut definition = ColumnDefinition {
@@ -229,11 +261,18 @@ fn column_definition(column: ast::ColumnDef, positions: &Positions) -> Result<(C
                 let hint = "Use DEFAULT gen_random_uuid(), or values made by the application.";
                 return Err(locate(Error::unsupported("a generated or identity column", hint)));
             }
-            ColumnOption::Collation(name) if !matches!(name.to_string().to_lowercase().as_str(), "\"c\"" | "\"posix\"" | "\"default\"") => {
-                return Err(locate(Error::unsupported(format_args!("collation {name}"), "Text is ordered by its bytes (\"C\").")));
+            ColumnOption::Collation(name)
+                if !matches!(name.to_string().to_lowercase().as_str(), "\"c\"" | "\"posix\"" | "\"default\"") =>
+            {
+                return Err(locate(Error::unsupported(
+                    format_args!("collation {name}"),
+                    "Text is ordered by its bytes (\"C\").",
+                )));
             }
             ColumnOption::Collation(_) => {}
-            other => return Err(locate(Error::unsupported(format_args!("the column option {other}"), "Leave it out."))),
+            other => {
+                return Err(locate(Error::unsupported(format_args!("the column option {other}"), "Leave it out.")));
+            }
         }
     }
     Ok((definition, key_name))
@@ -268,11 +307,16 @@ fn key_definition(constraint: TableConstraint, positions: &Positions) -> Result<
 
 fn alter_operation(operation: AlterTableOperation, positions: &Positions) -> Result<AlterOperation, Error> {
     Ok(match operation {
-        AlterTableOperation::AddConstraint { constraint, .. } => AlterOperation::AddPrimaryKey(key_definition(constraint, positions)?),
+        AlterTableOperation::AddConstraint { constraint, .. } => {
+            AlterOperation::AddPrimaryKey(key_definition(constraint, positions)?)
+        }
         AlterTableOperation::AddColumn { if_not_exists, column_def, .. } => {
             let (column, _) = column_definition(column_def, positions)?;
             if column.primary_key {
-                return Err(Error::unsupported("ADD COLUMN ... PRIMARY KEY", "Add the column first, then the primary key."));
+                return Err(Error::unsupported(
+                    "ADD COLUMN ... PRIMARY KEY",
+                    "Add the column first, then the primary key.",
+                ));
             }
             AlterOperation::AddColumn { column, if_not_exists }
         }
@@ -290,18 +334,30 @@ fn alter_operation(operation: AlterTableOperation, positions: &Positions) -> Res
         AlterTableOperation::AlterColumn { column_name, op } => {
             let column = fold(&column_name);
             match op {
-                AlterColumnOperation::SetDefault { value } => AlterOperation::SetDefault { column, default: Some(value) },
+                AlterColumnOperation::SetDefault { value } => {
+                    AlterOperation::SetDefault { column, default: Some(value) }
+                }
                 AlterColumnOperation::DropDefault => AlterOperation::SetDefault { column, default: None },
                 AlterColumnOperation::DropNotNull => AlterOperation::DropNotNull(column),
                 other => {
-                    return Err(Error::unsupported(format_args!("ALTER COLUMN {other}"), "Create a new table and copy the rows with INSERT ... SELECT."));
+                    return Err(Error::unsupported(
+                        format_args!("ALTER COLUMN {other}"),
+                        "Create a new table and copy the rows with INSERT ... SELECT.",
+                    ));
                 }
             }
         }
         other => {
             let text = other.to_string();
-            let name: Vec<&str> = text.split_whitespace().take_while(|word| word.chars().all(|c| c.is_ascii_uppercase())).take(3).collect();
-            return Err(Error::unsupported(format_args!("ALTER TABLE {}", name.join(" ")), "Create a new table and copy the rows with INSERT ... SELECT."));
+            let name: Vec<&str> = text
+                .split_whitespace()
+                .take_while(|word| word.chars().all(|c| c.is_ascii_uppercase()))
+                .take(3)
+                .collect();
+            return Err(Error::unsupported(
+                format_args!("ALTER TABLE {}", name.join(" ")),
+                "Create a new table and copy the rows with INSERT ... SELECT.",
+            ));
         }
     })
 }

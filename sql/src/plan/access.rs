@@ -168,7 +168,8 @@ fn choose_path(table: &Table, columns: &[usize], filter: &mut Vec<Expr>) -> Path
         .iter()
         .map(|column| {
             let (place, ty) = (place(*column)?, &table.columns[*column].ty);
-            let single = filter.iter().enumerate().find_map(|(n, part)| Some((n, KeyValues::One(equal_to(part, place, ty)?))));
+            let single =
+                filter.iter().enumerate().find_map(|(n, part)| Some((n, KeyValues::One(equal_to(part, place, ty)?))));
             single.or_else(|| filter.iter().enumerate().find_map(|(n, part)| Some((n, one_of(part, place, ty)?))))
         })
         .collect();
@@ -264,12 +265,19 @@ fn one_of(part: &Expr, place: usize, ty: &Type) -> Option<KeyValues> {
     match part {
         Expr::In { operand, list, negated: false } if matches!(**operand, Expr::Column(n) if n == place) => {
             let usable = |comparison: &super::expression::Comparison| {
-                comparison.cast.is_none() && is_fixed(&comparison.value) && alike(ty, &comparison.op.right) && comparison.op.op == BinaryOp::Equal
+                comparison.cast.is_none()
+                    && is_fixed(&comparison.value)
+                    && alike(ty, &comparison.op.right)
+                    && comparison.op.op == BinaryOp::Equal
             };
-            list.iter().all(usable).then(|| KeyValues::List(list.iter().map(|comparison| comparison.value.clone()).collect()))
+            list.iter()
+                .all(usable)
+                .then(|| KeyValues::List(list.iter().map(|comparison| comparison.value.clone()).collect()))
         }
         Expr::Quantified(any) if !any.all && !any.negated && any.op.op == BinaryOp::Equal => {
-            let usable = matches!(any.operand, Expr::Column(n) if n == place) && is_fixed(&any.array) && alike(ty, &any.op.right);
+            let usable = matches!(any.operand, Expr::Column(n) if n == place)
+                && is_fixed(&any.array)
+                && alike(ty, &any.op.right);
             usable.then(|| KeyValues::Array(any.array.clone()))
         }
         _ => None,

@@ -18,7 +18,7 @@ use crate::types::Type;
 use crate::value::Value;
 
 /// How deep expressions may be nested; deeper ones would need more stack than a task has.
-const MAX_DEPTH: usize = 400;
+const MAX_DEPTH: usize = 200;
 /// The highest parameter number, as in the protocol.
 const MAX_PARAMETERS: usize = 65_535;
 
@@ -29,12 +29,14 @@ pub struct Typed {
     pub expr: Expr,
     /// Its type; `Unknown` for literals and parameters whose type the context has to give.
     pub ty: Type,
+    /// Where a literal stands in the text, for the error that reading it may give.
+    pub at: Option<u32>,
 }
 
 impl Typed {
     /// An expression of a known type.
     pub fn new(expr: Expr, ty: Type) -> Typed {
-        Typed { expr, ty }
+        Typed { expr, ty, at: None }
     }
 }
 
@@ -165,7 +167,12 @@ pub struct Binder<'a> {
 
 impl<'a> Binder<'a> {
     /// A binder for a statement whose parameters have the given types as far as the client said.
-    pub fn new(catalog: &'a Arc<Catalog>, context: &'a dyn EvalContext, positions: &'a Positions, parameters: &[Option<Type>]) -> Binder<'a> {
+    pub fn new(
+        catalog: &'a Arc<Catalog>,
+        context: &'a dyn EvalContext,
+        positions: &'a Positions,
+        parameters: &[Option<Type>],
+    ) -> Binder<'a> {
         Binder {
             catalog,
             context,
@@ -186,7 +193,12 @@ impl<'a> Binder<'a> {
     /// 42P18 for one whose type nothing gave.
     pub fn parameter_types(&self) -> Result<Vec<Type>, Error> {
         let typed = |(n, ty): (usize, &Option<Type>)| {
-            ty.clone().ok_or_else(|| Error::new(SqlState::INDETERMINATE_DATATYPE, format!("could not determine data type of parameter ${}", n + 1)))
+            ty.clone().ok_or_else(|| {
+                Error::new(
+                    SqlState::INDETERMINATE_DATATYPE,
+                    format!("could not determine data type of parameter ${}", n + 1),
+                )
+            })
         };
         self.parameters.iter().enumerate().map(typed).collect()
     }
@@ -202,6 +214,11 @@ impl<'a> Binder<'a> {
             Some(position) => error.at(position),
             None => error,
         }
+    }
+
+    /// The place of an expression.
+    pub fn place_of_expr(&self, expr: &ast::Expr) -> Option<u32> {
+        self.positions.at(expr.span().start)
     }
 
     /// The place of an identifier.
@@ -269,13 +286,18 @@ impl<'a> Binder<'a> {
             }
         }
         let refusal = if self.outer.iter().flatten().any(|relation| find(relation).is_some()) {
-            Error::unsupported("a subquery that refers to the query around it", "Join in the application, or run two statements.")
+            Error::unsupported(
+                "a subquery that refers to the query around it",
+                "Join in the application, or run two statements.",
+            )
         } else {
             match qualifier {
                 Some((_, table)) if self.level.relation.as_ref().is_none_or(|relation| relation.alias != *table) => {
                     Error::new(SqlState::UNDEFINED_TABLE, format!("missing FROM-clause entry for table \"{table}\""))
                 }
-                Some((_, table)) => Error::new(SqlState::UNDEFINED_COLUMN, format!("column {table}.{name} does not exist")),
+                Some((_, table)) => {
+                    Error::new(SqlState::UNDEFINED_COLUMN, format!("column {table}.{name} does not exist"))
+                }
                 None => Error::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")),
             }
         };
@@ -306,18 +328,24 @@ impl<'a> Binder<'a> {
     /// # Errors
     /// 42846 if there is no such cast; what reading a literal reports.
     pub fn coerce(&mut self, typed: Typed, target: &Type, context: CastContext) -> Result<Expr, Error> {
-        let Typed { expr, mut ty } = typed;
+        let Typed { expr, mut ty, at } = typed;
         if matches!(ty, Type::Unknown) {
             match expr {
                 Expr::Constant(Value::Null) => return Ok(expr),
                 Expr::Constant(value) => {
                     let cast = resolve_cast(&Type::Unknown, target, context)?;
-                    let read = cast.apply(self.context, value.clone())?;
-                    return Ok(if cast.is_immutable() { Expr::Constant(read) } else { Expr::Cast(Box::new((cast, Expr::Constant(value)))) });
+                    let read = cast.apply(self.context, value.clone()).map_err(|error| self.locate_at(error, at))?;
+                    return Ok(if cast.is_immutable() {
+                        Expr::Constant(read)
+                    } else {
+                        Expr::Cast(Box::new((cast, Expr::Constant(value))))
+                    });
                 }
                 Expr::Parameter(n) => {
                     // Used twice before its type was known: the first use has settled it.
-                    ty = self.parameters[n].get_or_insert_with(|| if matches!(target, Type::Unknown) { Type::Text } else { target.base() }).clone();
+                    ty = self.parameters[n]
+                        .get_or_insert_with(|| if matches!(target, Type::Unknown) { Type::Text } else { target.base() })
+                        .clone();
                 }
                 _ => ty = Type::Text,
             }
@@ -326,7 +354,16 @@ impl<'a> Binder<'a> {
             return Ok(expr);
         }
         let cast = resolve_cast(&ty, target, context)?;
-        Ok(if cast.is_identity() { expr } else { Expr::Cast(Box::new((cast, expr))) })
+        if cast.is_identity() {
+            return Ok(expr);
+        }
+        // A constant is converted once. One that does not fit is left for the rows that need it.
+        if let (Expr::Constant(value), true) = (&expr, cast.is_immutable())
+            && let Ok(converted) = cast.apply(self.context, value.clone())
+        {
+            return Ok(Expr::Constant(converted));
+        }
+        Ok(Expr::Cast(Box::new((cast, expr))))
     }
 
     /// Converts what is still unknown to text, as the result of a query must be.
@@ -366,7 +403,9 @@ impl<'a> Binder<'a> {
     /// What is wrong with the expression.
     pub fn bind_condition(&mut self, expr: &ast::Expr, clause: &'static str) -> Result<Expr, Error> {
         let before = std::mem::replace(&mut self.level.allow_aggregates, Aggregates::NotIn(clause));
-        let result = self.expression(expr).and_then(|typed| self.condition(typed, clause).map_err(|error| self.locate(error, expr)));
+        let result = self
+            .expression(expr)
+            .and_then(|typed| self.condition(typed, clause).map_err(|error| self.locate(error, expr)));
         self.level.allow_aggregates = before;
         result
     }
@@ -381,8 +420,13 @@ impl<'a> Binder<'a> {
             if error.code != SqlState::CANNOT_COERCE {
                 return error;
             }
-            let message = format!("column \"{name}\" is of type {} but expression is of type {}", target.plain_name(), from.plain_name());
-            Error::new(SqlState::DATATYPE_MISMATCH, message).with_hint("You will need to rewrite or cast the expression.")
+            let message = format!(
+                "column \"{name}\" is of type {} but expression is of type {}",
+                target.plain_name(),
+                from.plain_name()
+            );
+            Error::new(SqlState::DATATYPE_MISMATCH, message)
+                .with_hint("You will need to rewrite or cast the expression.")
         })
     }
 }

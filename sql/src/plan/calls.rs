@@ -18,12 +18,19 @@ impl Binder<'_> {
         match expr {
             ast::Expr::Function(function) => self.function(function),
             ast::Expr::Extract { field, expr, .. } => {
-                let field = Typed::new(Expr::Constant(Value::text(field.to_string().trim_matches(['\'', '"']).to_lowercase())), Type::Text);
+                let field = Typed::new(
+                    Expr::Constant(Value::text(field.to_string().trim_matches(['\'', '"']).to_lowercase())),
+                    Type::Text,
+                );
                 let operand = self.expression(expr)?;
                 self.call("extract", vec![field, operand])
             }
-            ast::Expr::Ceil { expr, field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => self.call_over("ceil", &[expr]),
-            ast::Expr::Floor { expr, field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => self.call_over("floor", &[expr]),
+            ast::Expr::Ceil { expr, field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => {
+                self.call_over("ceil", &[expr])
+            }
+            ast::Expr::Floor { expr, field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => {
+                self.call_over("floor", &[expr])
+            }
             ast::Expr::Position { expr, r#in } => self.call_over("strpos", &[r#in, expr]),
             ast::Expr::Substring { expr, substring_from, substring_for, .. } => {
                 let one = ast::Expr::value(ast::Value::Number("1".to_owned(), false));
@@ -58,7 +65,9 @@ impl Binder<'_> {
             ast::Expr::Tuple(_) => Err(Error::unsupported("a row value here", "Name the columns one by one.")),
             ast::Expr::CompoundFieldAccess { .. } => Err(Error::unsupported("a subscript", "")),
             ast::Expr::SimilarTo { .. } => Err(Error::unsupported("SIMILAR TO", "Use LIKE or the operator ~.")),
-            ast::Expr::GroupingSets(_) | ast::Expr::Cube(_) | ast::Expr::Rollup(_) => Err(Error::unsupported("grouping sets", "Use one GROUP BY a statement.")),
+            ast::Expr::GroupingSets(_) | ast::Expr::Cube(_) | ast::Expr::Rollup(_) => {
+                Err(Error::unsupported("GROUPING SETS", "Use one GROUP BY a statement."))
+            }
             other => Err(Error::unsupported(format_args!("the expression {other}"), "")),
         }
     }
@@ -89,7 +98,12 @@ impl Binder<'_> {
         let name = match parts.as_deref() {
             Some([name]) => name.clone(),
             Some([schema, name]) if schema == "pg_catalog" => name.clone(),
-            _ => return Err(Error::new(SqlState::UNDEFINED_FUNCTION, format!("function {} does not exist", function.name))),
+            _ => {
+                return Err(Error::new(
+                    SqlState::UNDEFINED_FUNCTION,
+                    format!("function {} does not exist", function.name),
+                ));
+            }
         };
         if function.over.is_some() {
             return Err(Error::unsupported("a window function", "Window functions come with a later version."));
@@ -109,13 +123,21 @@ impl Binder<'_> {
         }
         let arguments = match &function.args {
             FunctionArguments::None => Vec::new(),
-            FunctionArguments::Subquery(_) => return Err(Error::unsupported("a subquery as the only argument", "Put it into parentheses.")),
+            FunctionArguments::Subquery(_) => {
+                return Err(Error::unsupported("a subquery as the only argument", "Put it into parentheses."));
+            }
             FunctionArguments::List(list) => {
                 if list.duplicate_treatment.is_some() {
-                    return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("DISTINCT specified, but {name} is not an aggregate function")));
+                    return Err(Error::new(
+                        SqlState::WRONG_OBJECT_TYPE,
+                        format!("DISTINCT specified, but {name} is not an aggregate function"),
+                    ));
                 }
                 if !list.clauses.is_empty() {
-                    return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("ORDER BY specified, but {name} is not an aggregate function")));
+                    return Err(Error::new(
+                        SqlState::WRONG_OBJECT_TYPE,
+                        format!("ORDER BY specified, but {name} is not an aggregate function"),
+                    ));
                 }
                 list.args.iter().map(plain_argument).collect::<Result<Vec<_>, _>>()?
             }
@@ -124,7 +146,7 @@ impl Binder<'_> {
         self.named_call(&name, bound)
     }
 
-    fn named_call(&mut self, name: &str, arguments: Vec<Typed>) -> Result<Typed, Error> {
+    pub(super) fn named_call(&mut self, name: &str, arguments: Vec<Typed>) -> Result<Typed, Error> {
         match (name, arguments.len()) {
             ("coalesce", 1..) => {
                 let (operands, ty) = self.alike("COALESCE", arguments)?;
@@ -140,12 +162,14 @@ impl Binder<'_> {
             ("localtimestamp", 0) => self.now_as(&Type::Timestamp(None)),
             ("current_date", 0) => self.now_as(&Type::Date),
             ("localtime", 0) => self.now_as(&Type::Time(None)),
-            ("current_role", 0) => self.call("current_user", Vec::new()),
+            ("current_role" | "user", 0) => self.call("current_user", Vec::new()),
             ("current_catalog", 0) => self.call("current_database", Vec::new()),
             ("current_timestamp" | "localtimestamp", 1) => {
                 Err(Error::unsupported("a precision of CURRENT_TIMESTAMP", "Cast it to timestamptz(n)."))
             }
-            ("txid_current" | "pg_current_xact_id", 0) => Ok(Typed::new(self.slot(Prerequisite::TxidCurrent), Type::Int64)),
+            ("txid_current" | "pg_current_xact_id", 0) => {
+                Ok(Typed::new(self.slot(Prerequisite::TxidCurrent), Type::Int64))
+            }
             ("txid_status", 1) => {
                 let id = arguments.into_iter().next().expect("counted above");
                 let id = self.coerce(id, &Type::Int64, CastContext::Implicit)?;
@@ -154,9 +178,9 @@ impl Binder<'_> {
                 }
                 Ok(Typed::new(self.slot(Prerequisite::TxidStatus(id)), Type::Text))
             }
-            ("generate_series" | "unnest" | "generate_subscripts" | "regexp_split_to_table", _) => {
-                Err(Error::unsupported(format_args!("the set-returning function {name} outside FROM"), "Put it into FROM."))
-            }
+            ("generate_series" | "unnest" | "generate_subscripts" | "regexp_split_to_table", _) => Err(
+                Error::unsupported(format_args!("the set-returning function {name} outside FROM"), "Put it into FROM."),
+            ),
             _ => self.call(name, arguments),
         }
     }
@@ -191,7 +215,10 @@ impl Binder<'_> {
             return Err(Error::new(SqlState::GROUPING_ERROR, message));
         }
         let FunctionArguments::List(list) = &function.args else {
-            return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("{name}(*) must be used to call a parameterless aggregate function")));
+            return Err(Error::new(
+                SqlState::WRONG_OBJECT_TYPE,
+                format!("{name}(*) must be used to call a parameterless aggregate function"),
+            ));
         };
         // Inside, no further aggregate may stand.
         self.level.allow_aggregates = Aggregates::NotIn("");
@@ -203,7 +230,12 @@ impl Binder<'_> {
         Ok(Typed::new(Expr::Aggregate(self.level.aggregates.len() - 1), ty))
     }
 
-    fn aggregate_call(&mut self, name: &str, list: &ast::FunctionArgumentList, filter: Option<&ast::Expr>) -> Result<AggregateCall, Error> {
+    fn aggregate_call(
+        &mut self,
+        name: &str,
+        list: &ast::FunctionArgumentList,
+        filter: Option<&ast::Expr>,
+    ) -> Result<AggregateCall, Error> {
         let star = matches!(&list.args[..], [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)]);
         let distinct = matches!(list.duplicate_treatment, Some(ast::DuplicateTreatment::Distinct));
         let mut bound = Vec::new();
@@ -212,7 +244,10 @@ impl Binder<'_> {
                 bound.push(self.expression(plain_argument(argument)?)?);
             }
             if bound.is_empty() && name == "count" {
-                return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, "count(*) must be used to call a parameterless aggregate function"));
+                return Err(Error::new(
+                    SqlState::WRONG_OBJECT_TYPE,
+                    "count(*) must be used to call a parameterless aggregate function",
+                ));
             }
         } else if name != "count" || distinct {
             return Err(Error::new(SqlState::UNDEFINED_FUNCTION, format!("function {name}() does not exist")));
@@ -306,6 +341,8 @@ fn plain_argument(argument: &FunctionArg) -> Result<&ast::Expr, Error> {
     match argument {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Ok(expr),
         FunctionArg::Unnamed(_) => Err(Error::syntax("* is an argument of count only")),
-        FunctionArg::Named { .. } | FunctionArg::ExprNamed { .. } => Err(Error::unsupported("a named argument", "Give the arguments in their order.")),
+        FunctionArg::Named { .. } | FunctionArg::ExprNamed { .. } => {
+            Err(Error::unsupported("a named argument", "Give the arguments in their order."))
+        }
     }
 }

@@ -69,7 +69,10 @@ impl Lines {
                 .order_by
                 .iter()
                 .map(|key| {
-                    let name = plan.columns.get(key.place).map_or_else(|| format!("#{}", key.place + 1), |column| column.name.clone());
+                    let name = plan
+                        .columns
+                        .get(key.place)
+                        .map_or_else(|| format!("#{}", key.place + 1), |column| column.name.clone());
                     format!("{name}{}", if key.descending { " DESC" } else { "" })
                 })
                 .collect();
@@ -96,7 +99,9 @@ impl Lines {
     fn names(&self, source: &Source) -> Vec<String> {
         match source {
             Source::Table(access) => column_names(access),
-            Source::Virtual(table, wanted) => wanted.iter().map(|column| table.columns()[*column].0.to_owned()).collect(),
+            Source::Virtual(table, wanted) => {
+                wanted.iter().map(|column| table.columns()[*column].0.to_owned()).collect()
+            }
             Source::Subquery(plan, wanted) => wanted.iter().map(|column| plan.columns[*column].name.clone()).collect(),
             Source::OneRow | Source::Values(_) | Source::Series(_) | Source::Unnest(_) => Vec::new(),
         }
@@ -106,7 +111,12 @@ impl Lines {
         match source {
             Source::OneRow => self.line("One row"),
             Source::Values(rows) => self.line(&format!("Values: {} rows", rows.len())),
-            Source::Series(series) => self.line(&format!("Series from {} to {} by {}", show(&series.start, &[]), show(&series.stop, &[]), show(&series.step, &[]))),
+            Source::Series(series) => self.line(&format!(
+                "Series from {} to {} by {}",
+                show(&series.start, &[]),
+                show(&series.stop, &[]),
+                show(&series.step, &[])
+            )),
             Source::Unnest(array) => self.line(&format!("Elements of {}", show(array, &[]))),
             Source::Virtual(table, _) => self.line(&format!("System table in {}", table.schema())),
             Source::Subquery(plan, _) => {
@@ -150,20 +160,39 @@ impl Lines {
                 });
             }
             Path::Range(range) => {
-                let mut conditions: Vec<String> = range.prefix.iter().enumerate().map(|(n, value)| format!("{} = {}", key_name(n), show(value, names))).collect();
+                let mut conditions: Vec<String> = range
+                    .prefix
+                    .iter()
+                    .enumerate()
+                    .map(|(n, value)| format!("{} = {}", key_name(n), show(value, names)))
+                    .collect();
                 let next = range.prefix.len();
                 if let Some((lower, inclusive)) = &range.lower {
-                    conditions.push(format!("{} {} {}", key_name(next), if *inclusive { ">=" } else { ">" }, show(lower, names)));
+                    conditions.push(format!(
+                        "{} {} {}",
+                        key_name(next),
+                        if *inclusive { ">=" } else { ">" },
+                        show(lower, names)
+                    ));
                 }
                 if let Some((upper, inclusive)) = &range.upper {
-                    conditions.push(format!("{} {} {}", key_name(next), if *inclusive { "<=" } else { "<" }, show(upper, names)));
+                    conditions.push(format!(
+                        "{} {} {}",
+                        key_name(next),
+                        if *inclusive { "<=" } else { "<" },
+                        show(upper, names)
+                    ));
                 }
                 let order = match (access.ordered, access.reverse) {
                     (true, true) => " in descending key order",
                     (true, false) => " in key order",
                     _ => "",
                 };
-                self.line(&format!("{} on {}{order}", if conditions.is_empty() { "Scan" } else { "Range scan" }, table.name));
+                self.line(&format!(
+                    "{} on {}{order}",
+                    if conditions.is_empty() { "Scan" } else { "Range scan" },
+                    table.name
+                ));
                 self.nested(|out| {
                     if !conditions.is_empty() {
                         out.line(&format!("Key: {}", conditions.join(" AND ")));
@@ -176,7 +205,11 @@ impl Lines {
             }
         }
         if access.lock {
-            let how = if matches!(access.path, Path::Keys(_)) { "Locks: the keys" } else { "Locks: the keys found, then checks them again" };
+            let how = if matches!(access.path, Path::Keys(_)) {
+                "Locks: the keys"
+            } else {
+                "Locks: the keys found, then checks them again"
+            };
             self.nested(|out| out.line(how));
         }
     }
@@ -186,7 +219,8 @@ impl Lines {
         self.nested(|out| {
             out.line(&match &plan.target.table.distribution {
                 Distribution::Hash(columns) => {
-                    let names: Vec<&str> = columns.iter().map(|column| plan.target.table.columns[*column].name.as_str()).collect();
+                    let names: Vec<&str> =
+                        columns.iter().map(|column| plan.target.table.columns[*column].name.as_str()).collect();
                     format!("Placement: by hash of {}", names.join(", "))
                 }
                 Distribution::RowId => "Placement: with the rows that the transaction writes already".to_owned(),
@@ -220,7 +254,8 @@ fn place(access: &Access, hash: Option<Vec<&Expr>>) -> String {
     match (&access.table.distribution, hash) {
         (Distribution::Duplicate, _) => "Placement: any replica set".to_owned(),
         (Distribution::Hash(_), Some(values)) => {
-            let constants: Option<Vec<&Value>> = values.iter().map(|value| if let Expr::Constant(value) = value { Some(value) } else { None }).collect();
+            let constants: Option<Vec<&Value>> =
+                values.iter().map(|value| if let Expr::Constant(value) = value { Some(value) } else { None }).collect();
             match constants.map(slot) {
                 Some(Ok(slot)) => format!("Placement: slot {slot} of {SLOTS}"),
                 _ => "Placement: one slot, by the values".to_owned(),
@@ -232,7 +267,9 @@ fn place(access: &Access, hash: Option<Vec<&Expr>>) -> String {
 
 /// An expression, roughly as SQL.
 fn show(expr: &Expr, names: &[String]) -> String {
-    let several = |operands: &[Expr], word: &str| operands.iter().map(|operand| show(operand, names)).collect::<Vec<_>>().join(word);
+    let several = |operands: &[Expr], word: &str| {
+        operands.iter().map(|operand| show(operand, names)).collect::<Vec<_>>().join(word)
+    };
     match expr {
         Expr::Constant(Value::Null) => "NULL".to_owned(),
         Expr::Constant(value) => match value.as_str() {
@@ -244,33 +281,60 @@ fn show(expr: &Expr, names: &[String]) -> String {
         Expr::Slot(n) => format!("(slot {n})"),
         Expr::Aggregate(n) => format!("(aggregate {n})"),
         Expr::Unary(unary) => format!("{}{}", "-", show(&unary.1, names)),
-        Expr::Binary(binary) => format!("({} {} {})", show(&binary.1, names), binary.0.op.symbol(), show(&binary.2, names)),
+        Expr::Binary(binary) => {
+            format!("({} {} {})", show(&binary.1, names), binary.0.op.symbol(), show(&binary.2, names))
+        }
         Expr::Function(function, arguments) => format!("{}({})", function.name, several(arguments, ", ")),
         Expr::Cast(cast) => format!("{}::{}", show(&cast.1, names), cast.0.to),
         Expr::And(operands) => format!("({})", several(operands, " AND ")),
         Expr::Or(operands) => format!("({})", several(operands, " OR ")),
         Expr::Not(operand) => format!("(NOT {})", show(operand, names)),
-        Expr::IsNull { operand, negated } => format!("({} IS {}NULL)", show(operand, names), if *negated { "NOT " } else { "" }),
+        Expr::IsNull { operand, negated } => {
+            format!("({} IS {}NULL)", show(operand, names), if *negated { "NOT " } else { "" })
+        }
         Expr::IsTruth { operand, truth, negated } => {
-            format!("({} IS {}{})", show(operand, names), if *negated { "NOT " } else { "" }, if *truth { "TRUE" } else { "FALSE" })
+            format!(
+                "({} IS {}{})",
+                show(operand, names),
+                if *negated { "NOT " } else { "" },
+                if *truth { "TRUE" } else { "FALSE" }
+            )
         }
         Expr::Distinct { operands, negated } => {
-            format!("({} IS {}DISTINCT FROM {})", show(&operands.0, names), if *negated { "NOT " } else { "" }, show(&operands.1, names))
+            format!(
+                "({} IS {}DISTINCT FROM {})",
+                show(&operands.0, names),
+                if *negated { "NOT " } else { "" },
+                show(&operands.1, names)
+            )
         }
         Expr::Case { .. } | Expr::CaseOf { .. } => "CASE ... END".to_owned(),
         Expr::Coalesce(operands) => format!("COALESCE({})", several(operands, ", ")),
         Expr::NullIf(both) => format!("NULLIF({}, {})", show(&both.0, names), show(&both.1.value, names)),
-        Expr::Extreme { operands, greatest } => format!("{}({})", if *greatest { "GREATEST" } else { "LEAST" }, several(operands, ", ")),
+        Expr::Extreme { operands, greatest } => {
+            format!("{}({})", if *greatest { "GREATEST" } else { "LEAST" }, several(operands, ", "))
+        }
         Expr::In { operand, list, negated } => {
             let shown: Vec<String> = list.iter().map(|comparison| show(&comparison.value, names)).collect();
             format!("({} {}IN ({}))", show(operand, names), if *negated { "NOT " } else { "" }, shown.join(", "))
         }
         Expr::Quantified(any) => {
-            format!("({} {} {} ({}))", show(&any.operand, names), any.op.op.symbol(), if any.all { "ALL" } else { "ANY" }, show(&any.array, names))
+            format!(
+                "({} {} {} ({}))",
+                show(&any.operand, names),
+                any.op.op.symbol(),
+                if any.all { "ALL" } else { "ANY" },
+                show(&any.array, names)
+            )
         }
         Expr::Array(_, values) => format!("ARRAY[{}]", several(values, ", ")),
         Expr::Special(Special::Like { operands, negated, .. }) => {
-            format!("({} {}LIKE {})", show(&operands.0, names), if *negated { "NOT " } else { "" }, show(&operands.1, names))
+            format!(
+                "({} {}LIKE {})",
+                show(&operands.0, names),
+                if *negated { "NOT " } else { "" },
+                show(&operands.1, names)
+            )
         }
     }
 }

@@ -202,7 +202,8 @@ impl Expr {
                 op.call(scope.context, &left, &*right.value(scope, row)?)?
             }
             Expr::Function(function, arguments) => {
-                let arguments: Vec<Value> = arguments.iter().map(|argument| argument.eval(scope, row)).collect::<Result<_, _>>()?;
+                let arguments: Vec<Value> =
+                    arguments.iter().map(|argument| argument.eval(scope, row)).collect::<Result<_, _>>()?;
                 function.call(scope.context, &arguments)?
             }
             Expr::Cast(cast) => cast.0.apply(scope.context, cast.1.eval(scope, row)?)?,
@@ -228,7 +229,9 @@ impl Expr {
             }
             Expr::Not(operand) => Value::from(logic::not(operand.value(scope, row)?.as_bool()?)),
             Expr::IsNull { operand, negated } => Value::Bool(operand.value(scope, row)?.is_null() != *negated),
-            Expr::IsTruth { operand, truth, negated } => Value::Bool((operand.value(scope, row)?.as_bool()? == Some(*truth)) != *negated),
+            Expr::IsTruth { operand, truth, negated } => {
+                Value::Bool((operand.value(scope, row)?.as_bool()? == Some(*truth)) != *negated)
+            }
             Expr::Distinct { operands, negated } => {
                 let same = logic::not_distinct(&*operands.0.value(scope, row)?, &*operands.1.value(scope, row)?);
                 Value::Bool(same == *negated)
@@ -269,7 +272,8 @@ impl Expr {
                 }
             }
             Expr::Extreme { operands, greatest } => {
-                let values: Vec<Value> = operands.iter().map(|operand| operand.eval(scope, row)).collect::<Result<_, _>>()?;
+                let values: Vec<Value> =
+                    operands.iter().map(|operand| operand.eval(scope, row)).collect::<Result<_, _>>()?;
                 if *greatest { logic::greatest(&values) } else { logic::least(&values) }
             }
             Expr::In { operand, list, negated } => {
@@ -307,7 +311,11 @@ impl Expr {
                 binary.2.walk(visit);
             }
             Expr::Cast(cast) => cast.1.walk(visit),
-            Expr::Function(_, operands) | Expr::And(operands) | Expr::Or(operands) | Expr::Coalesce(operands) | Expr::Array(_, operands) => {
+            Expr::Function(_, operands)
+            | Expr::And(operands)
+            | Expr::Or(operands)
+            | Expr::Coalesce(operands)
+            | Expr::Array(_, operands) => {
                 operands.iter().for_each(|operand| operand.walk(visit));
             }
             Expr::Extreme { operands, .. } => operands.iter().for_each(|operand| operand.walk(visit)),
@@ -360,11 +368,17 @@ impl Expr {
                 binary.2.rewrite(replace);
             }
             Expr::Cast(cast) => cast.1.rewrite(replace),
-            Expr::Function(_, operands) | Expr::And(operands) | Expr::Or(operands) | Expr::Coalesce(operands) | Expr::Array(_, operands) => {
+            Expr::Function(_, operands)
+            | Expr::And(operands)
+            | Expr::Or(operands)
+            | Expr::Coalesce(operands)
+            | Expr::Array(_, operands) => {
                 operands.iter_mut().for_each(|operand| operand.rewrite(replace));
             }
             Expr::Extreme { operands, .. } => operands.iter_mut().for_each(|operand| operand.rewrite(replace)),
-            Expr::Not(operand) | Expr::IsNull { operand, .. } | Expr::IsTruth { operand, .. } => operand.rewrite(replace),
+            Expr::Not(operand) | Expr::IsNull { operand, .. } | Expr::IsTruth { operand, .. } => {
+                operand.rewrite(replace)
+            }
             Expr::Distinct { operands, .. } | Expr::Special(Special::Like { operands, .. }) => {
                 operands.0.rewrite(replace);
                 operands.1.rewrite(replace);

@@ -59,33 +59,46 @@ impl Binder<'_> {
     /// The source and the names that one item of FROM gives.
     pub(super) fn from(&mut self, factor: &TableFactor) -> Result<(Source, Relation), Error> {
         match factor {
-            TableFactor::Table { name, alias, args: None, sample: None, version: None, with_ordinality: false, .. } => {
+            TableFactor::Table {
+                name, alias, args: None, sample: None, version: None, with_ordinality: false, ..
+            } => {
                 let name = self.table_name(name)?;
                 let (source, mut relation) = self.named_source(&name, alias.as_ref().map(|alias| fold(&alias.name)))?;
                 rename(&mut relation, alias.as_ref())?;
                 Ok((source, relation))
             }
-            TableFactor::Table { name, alias, args: Some(args), with_ordinality: false, .. } => self.function_source(name, &args.args, alias.as_ref()),
-            TableFactor::Function { lateral: false, name, args, alias, with_ordinality: false } => self.function_source(name, args, alias.as_ref()),
-            TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_ordinality: false, .. } => match &array_exprs[..] {
-                [array] => self.unnest(array, alias.as_ref()),
-                _ => Err(Error::unsupported("unnest() of several arrays", "Unnest one at a time.")),
-            },
+            TableFactor::Table { name, alias, args: Some(args), with_ordinality: false, .. } => {
+                self.function_source(name, &args.args, alias.as_ref())
+            }
+            TableFactor::Function { lateral: false, name, args, alias, with_ordinality: false } => {
+                self.function_source(name, args, alias.as_ref())
+            }
+            TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_ordinality: false, .. } => {
+                match &array_exprs[..] {
+                    [array] => self.unnest(array, alias.as_ref()),
+                    _ => Err(Error::unsupported("unnest() of several arrays", "Unnest one at a time.")),
+                }
+            }
             TableFactor::Derived { lateral: false, subquery, alias, sample: None } => {
                 self.outer.push(None);
                 let plan = self.query(subquery);
                 self.outer.pop();
                 let plan = plan?;
                 let Some(alias) = alias else {
-                    return Err(Error::syntax("subquery in FROM must have an alias").with_hint("For example, FROM (SELECT ...) [AS] foo."));
+                    return Err(Error::syntax("subquery in FROM must have an alias")
+                        .with_hint("For example, FROM (SELECT ...) [AS] foo."));
                 };
                 let columns = plan.columns.iter().map(|column| (column.name.clone(), column.ty.clone()));
                 let mut relation = Relation::of_columns(fold(&alias.name), columns);
                 rename(&mut relation, Some(alias))?;
                 Ok((Source::Subquery(Box::new(plan), Vec::new()), relation))
             }
-            TableFactor::NestedJoin { .. } => Err(Error::unsupported("JOIN", "Joins come with a later version; query one table at a time.")),
-            TableFactor::Derived { lateral: true, .. } | TableFactor::Function { lateral: true, .. } => Err(Error::unsupported("LATERAL", "")),
+            TableFactor::NestedJoin { .. } => {
+                Err(Error::unsupported("JOIN", "Joins come with a later version; query one table at a time."))
+            }
+            TableFactor::Derived { lateral: true, .. } | TableFactor::Function { lateral: true, .. } => {
+                Err(Error::unsupported("LATERAL", ""))
+            }
             other => Err(Error::unsupported(format_args!("FROM {other}"), "")),
         }
     }
@@ -104,7 +117,12 @@ impl Binder<'_> {
         Ok((Source::Table(Box::new(Access::everything(table))), relation))
     }
 
-    fn function_source(&mut self, name: &ast::ObjectName, arguments: &[FunctionArg], alias: Option<&ast::TableAlias>) -> Result<(Source, Relation), Error> {
+    fn function_source(
+        &mut self,
+        name: &ast::ObjectName,
+        arguments: &[FunctionArg],
+        alias: Option<&ast::TableAlias>,
+    ) -> Result<(Source, Relation), Error> {
         let name = self.table_name(name)?;
         let arguments = arguments
             .iter()
@@ -117,7 +135,10 @@ impl Binder<'_> {
             ("generate_series", [_, _] | [_, _, _]) => self.series(&arguments, alias),
             ("unnest", [array]) => self.unnest(array, alias),
             _ => {
-                let error = Error::unsupported(format_args!("the function {} in FROM", name.name), "Functions in FROM are generate_series and unnest.");
+                let error = Error::unsupported(
+                    format_args!("the function {} in FROM", name.name),
+                    "Functions in FROM are generate_series and unnest.",
+                );
                 Err(self.locate_at(error, name.position))
             }
         }
@@ -129,11 +150,18 @@ impl Binder<'_> {
         exprs.iter().map(|expr| self.expression(expr)).collect()
     }
 
-    fn series(&mut self, arguments: &[&ast::Expr], alias: Option<&ast::TableAlias>) -> Result<(Source, Relation), Error> {
+    fn series(
+        &mut self,
+        arguments: &[&ast::Expr],
+        alias: Option<&ast::TableAlias>,
+    ) -> Result<(Source, Relation), Error> {
         let mut bound = self.bind_alone(arguments)?;
         let step = if arguments.len() == 3 { bound.pop() } else { None };
         let ends: Vec<Type> = bound.iter().map(|end| end.ty.clone()).collect();
-        let numeric = ends.iter().chain(step.as_ref().map(|step| &step.ty)).all(|ty| ty.is_integer() || matches!(ty, Type::Numeric(_) | Type::Unknown));
+        let numeric = ends
+            .iter()
+            .chain(step.as_ref().map(|step| &step.ty))
+            .all(|ty| ty.is_integer() || matches!(ty, Type::Numeric(_) | Type::Unknown));
         let (ty, step) = if numeric {
             let mut types = ends;
             types.extend(step.as_ref().map(|step| step.ty.clone()));
@@ -155,14 +183,19 @@ impl Binder<'_> {
             };
             let Some(step) = step else {
                 let message = format!("function generate_series({ty}, {ty}) does not exist");
-                return Err(Error::new(SqlState::UNDEFINED_FUNCTION, message).with_hint("Give an interval as the third argument."));
+                return Err(Error::new(SqlState::UNDEFINED_FUNCTION, message)
+                    .with_hint("Give an interval as the third argument."));
             };
             let step = self.coerce(step, &Type::Interval, CastContext::Implicit)?;
             (ty, Typed::new(step, Type::Interval))
         };
         let step_type = if matches!(step.ty, Type::Unknown) { ty.clone() } else { step.ty.clone() };
         let add = resolve_binary(BinaryOp::Add, &ty, &step_type)?;
-        let mut ends = bound.into_iter().map(|end| self.coerce(end, &ty, CastContext::Implicit)).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let mut ends = bound
+            .into_iter()
+            .map(|end| self.coerce(end, &ty, CastContext::Implicit))
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter();
         let (Some(start), Some(stop)) = (ends.next(), ends.next()) else {
             return Err(Error::internal("generate_series was counted wrong"));
         };
@@ -172,8 +205,9 @@ impl Binder<'_> {
 
     fn unnest(&mut self, array: &ast::Expr, alias: Option<&ast::TableAlias>) -> Result<(Source, Relation), Error> {
         let mut bound = self.bind_alone(&[array])?;
-        let Some(Typed { expr, ty: Type::Array(element) }) = bound.pop() else {
-            return Err(Error::new(SqlState::UNDEFINED_FUNCTION, "unnest takes an array").with_hint("Cast the argument, for example $1::integer[]."));
+        let Some(Typed { expr, ty: Type::Array(element), .. }) = bound.pop() else {
+            return Err(Error::new(SqlState::UNDEFINED_FUNCTION, "unnest takes an array")
+                .with_hint("Cast the argument, for example $1::integer[]."));
         };
         Ok((Source::Unnest(Box::new(expr)), function_relation("unnest", *element, alias)?))
     }
@@ -204,7 +238,11 @@ impl Binder<'_> {
         };
         let column = |n: &usize| {
             let column = &relation.columns[*n];
-            Column { table_oid: relation.table, column_no: column.number, ..Column::plain(column.name.clone(), column.ty.clone()) }
+            Column {
+                table_oid: relation.table,
+                column_no: column.number,
+                ..Column::plain(column.name.clone(), column.ty.clone())
+            }
         };
         Ok(SelectPlan {
             source,

@@ -10,7 +10,12 @@ use crate::session::Column;
 
 impl Binder<'_> {
     /// The keys of GROUP BY, over the source's rows; `None` without GROUP BY.
-    pub(super) fn group_keys(&mut self, select: &ast::Select, output: &[Expr], columns: &[Column]) -> Result<Option<Vec<Expr>>, Error> {
+    pub(super) fn group_keys(
+        &mut self,
+        select: &ast::Select,
+        output: &[Expr],
+        columns: &[Column],
+    ) -> Result<Option<Vec<Expr>>, Error> {
         let ast::GroupByExpr::Expressions(expressions, _) = &select.group_by else { return Ok(None) };
         if expressions.is_empty() {
             return Ok(None);
@@ -21,7 +26,10 @@ impl Binder<'_> {
             let own = match expr {
                 ast::Expr::Identifier(ident) => {
                     let name = crate::parse::fold(ident);
-                    self.level.relation.as_ref().is_some_and(|relation| relation.columns.iter().any(|column| column.name == name))
+                    self.level
+                        .relation
+                        .as_ref()
+                        .is_some_and(|relation| relation.columns.iter().any(|column| column.name == name))
                 }
                 _ => false,
             };
@@ -53,7 +61,12 @@ impl Binder<'_> {
     ///
     /// # Errors
     /// 42803 for a column that is neither grouped nor aggregated.
-    pub(super) fn grouping(&mut self, keys: Option<Vec<Expr>>, mut having: Option<Expr>, output: &mut [Expr]) -> Result<Option<Grouping>, Error> {
+    pub(super) fn grouping(
+        &mut self,
+        keys: Option<Vec<Expr>>,
+        mut having: Option<Expr>,
+        output: &mut [Expr],
+    ) -> Result<Option<Grouping>, Error> {
         let aggregates = std::mem::take(&mut self.level.aggregates);
         if keys.is_none() && aggregates.is_empty() && having.is_none() {
             return Ok(None);

@@ -17,15 +17,24 @@ impl Binder<'_> {
     /// # Errors
     /// Unknown names, types that do not fit, forms that are refused: each with its SQLSTATE and, where known, position.
     pub fn expression(&mut self, expr: &ast::Expr) -> Result<Typed, Error> {
-        self.deeper(|binder| binder.form(expr)).map_err(|error| if error.position.is_some() { error } else { self.locate(error, expr) })
+        self.deeper(|binder| binder.form(expr))
+            .map_err(|error| if error.position.is_some() { error } else { self.locate(error, expr) })
     }
 
     fn form(&mut self, expr: &ast::Expr) -> Result<Typed, Error> {
         match expr {
             ast::Expr::Nested(inner) => self.form(inner),
-            ast::Expr::Identifier(ident) => self.column(std::slice::from_ref(ident)),
+            ast::Expr::Identifier(ident) => match without_parentheses(ident) {
+                Some(name) if self.level.relation.is_none() || self.column(std::slice::from_ref(ident)).is_err() => {
+                    self.named_call(name, Vec::new())
+                }
+                _ => self.column(std::slice::from_ref(ident)),
+            },
             ast::Expr::CompoundIdentifier(parts) => self.column(parts),
-            ast::Expr::Value(value) => self.literal(&value.value),
+            ast::Expr::Value(value) => {
+                let literal = self.literal(&value.value)?;
+                Ok(Typed { at: self.place_of_expr(expr), ..literal })
+            }
             ast::Expr::BinaryOp { left, op: BinaryOperator::And, right } => self.junction(left, right, true),
             ast::Expr::BinaryOp { left, op: BinaryOperator::Or, right } => self.junction(left, right, false),
             ast::Expr::BinaryOp { left, op, right } => {
@@ -55,10 +64,18 @@ impl Binder<'_> {
             ast::Expr::IsNotDistinctFrom(left, right) => self.distinct(left, right, true),
             ast::Expr::Between { expr, negated, low, high } => self.between(expr, *negated, low, high),
             ast::Expr::InList { expr, list, negated } => self.in_list(expr, list, *negated),
-            ast::Expr::Like { negated, any: false, expr, pattern, escape_char } => self.like(expr, pattern, escape_char.as_ref(), *negated, false),
-            ast::Expr::ILike { negated, any: false, expr, pattern, escape_char } => self.like(expr, pattern, escape_char.as_ref(), *negated, true),
-            ast::Expr::Case { operand, conditions, else_result, .. } => self.case(operand.as_deref(), conditions, else_result.as_deref()),
-            ast::Expr::Cast { kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, expr, data_type: target, .. } => {
+            ast::Expr::Like { negated, any: false, expr, pattern, escape_char } => {
+                self.like(expr, pattern, escape_char.as_ref(), *negated, false)
+            }
+            ast::Expr::ILike { negated, any: false, expr, pattern, escape_char } => {
+                self.like(expr, pattern, escape_char.as_ref(), *negated, true)
+            }
+            ast::Expr::Case { operand, conditions, else_result, .. } => {
+                self.case(operand.as_deref(), conditions, else_result.as_deref())
+            }
+            ast::Expr::Cast {
+                kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, expr, data_type: target, ..
+            } => {
                 let target = data_type(target)?;
                 let operand = self.expression(expr)?;
                 Ok(Typed::new(self.coerce(operand, &target, CastContext::Explicit)?, target))
@@ -78,7 +95,9 @@ impl Binder<'_> {
             ast::Expr::Array(array) => self.array(array),
             ast::Expr::Collate { expr, collation } => match collation.to_string().to_lowercase().as_str() {
                 "\"c\"" | "\"posix\"" | "\"default\"" | "c" => self.expression(expr),
-                other => Err(Error::unsupported(format_args!("collation {other}"), "Text is ordered by its bytes (\"C\").")),
+                other => {
+                    Err(Error::unsupported(format_args!("collation {other}"), "Text is ordered by its bytes (\"C\")."))
+                }
             },
             _ => self.call_form(expr),
         }
@@ -87,7 +106,9 @@ impl Binder<'_> {
     fn literal(&mut self, value: &ast::Value) -> Result<Typed, Error> {
         Ok(match value {
             ast::Value::Number(text, _) => number(text)?,
-            ast::Value::SingleQuotedString(text) | ast::Value::EscapedStringLiteral(text) | ast::Value::UnicodeStringLiteral(text) => unknown(text),
+            ast::Value::SingleQuotedString(text)
+            | ast::Value::EscapedStringLiteral(text)
+            | ast::Value::UnicodeStringLiteral(text) => unknown(text),
             ast::Value::DollarQuotedString(text) => unknown(&text.value),
             ast::Value::NationalStringLiteral(text) => unknown(text),
             ast::Value::Boolean(value) => Typed::new(Expr::boolean(*value), Type::Bool),
@@ -103,8 +124,10 @@ impl Binder<'_> {
     /// 42883, 42725, and what reading a literal reports.
     pub fn binary(&mut self, op: BinaryOp, left: Typed, right: Typed) -> Result<Typed, Error> {
         let function = resolve_binary(op, &left.ty, &right.ty)?;
-        let left = self.coerce(left, &function.left, CastContext::Implicit)?;
-        let right = self.coerce(right, &function.right, CastContext::Implicit)?;
+        // || takes anything on one side, which is then converted as for storing into text.
+        let context = if op == BinaryOp::Concat { CastContext::Assignment } else { CastContext::Implicit };
+        let left = self.coerce(left, &function.left, context)?;
+        let right = self.coerce(right, &function.right, context)?;
         let ty = function.result.clone();
         Ok(Typed::new(Expr::Binary(Box::new((function, left, right))), ty))
     }
@@ -123,7 +146,11 @@ impl Binder<'_> {
         }
         operands.push(rest);
         let clause = if and { "AND" } else { "OR" };
-        let bound = operands.into_iter().rev().map(|operand| self.bind_truth(operand, clause)).collect::<Result<Vec<_>, _>>()?;
+        let bound = operands
+            .into_iter()
+            .rev()
+            .map(|operand| self.bind_truth(operand, clause))
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(Typed::new(if and { Expr::And(bound) } else { Expr::Or(bound) }, Type::Bool))
     }
 
@@ -185,10 +212,17 @@ impl Binder<'_> {
         Ok(Typed::new(Expr::Distinct { operands: Box::new((left, right)), negated }, Type::Bool))
     }
 
-    fn between(&mut self, operand: &ast::Expr, negated: bool, low: &ast::Expr, high: &ast::Expr) -> Result<Typed, Error> {
+    fn between(
+        &mut self,
+        operand: &ast::Expr,
+        negated: bool,
+        low: &ast::Expr,
+        high: &ast::Expr,
+    ) -> Result<Typed, Error> {
         let operand = self.expression(operand)?;
         let (low, high) = (self.expression(low)?, self.expression(high)?);
-        let (first, second) = if negated { (BinaryOp::Less, BinaryOp::Greater) } else { (BinaryOp::GreaterEqual, BinaryOp::LessEqual) };
+        let (first, second) =
+            if negated { (BinaryOp::Less, BinaryOp::Greater) } else { (BinaryOp::GreaterEqual, BinaryOp::LessEqual) };
         let first = self.binary(first, operand.clone(), low)?;
         // A parameter whose type the first comparison has settled must not be taken as unknown again.
         let operand = self.refreshed(operand);
@@ -199,7 +233,9 @@ impl Binder<'_> {
 
     fn refreshed(&self, typed: Typed) -> Typed {
         match typed.expr {
-            Expr::Parameter(n) if matches!(typed.ty, Type::Unknown) => Typed::new(typed.expr, self.parameters[n].clone().unwrap_or(Type::Unknown)),
+            Expr::Parameter(n) if matches!(typed.ty, Type::Unknown) => {
+                Typed::new(typed.expr, self.parameters[n].clone().unwrap_or(Type::Unknown))
+            }
             _ => typed,
         }
     }
@@ -223,7 +259,10 @@ impl Binder<'_> {
             let ty = common_type("IN", &types)?;
             operand = Typed::new(self.coerce(operand, &ty, CastContext::Implicit)?, ty);
         }
-        let list = values.drain(..).map(|value| self.comparison(BinaryOp::Equal, &operand, value)).collect::<Result<_, _>>()?;
+        let list = values
+            .drain(..)
+            .map(|value| self.comparison(BinaryOp::Equal, &operand, value))
+            .collect::<Result<_, _>>()?;
         Ok(Typed::new(Expr::In { operand: Box::new(operand.expr), list, negated }, Type::Bool))
     }
 
@@ -238,14 +277,19 @@ impl Binder<'_> {
         }
         match op {
             BinaryOp::Equal | BinaryOp::NotEqual => {
-                let parts = pairs.into_iter().map(|(left, right)| Ok(self.binary(op, left, right)?.expr)).collect::<Result<Vec<_>, Error>>()?;
+                let parts = pairs
+                    .into_iter()
+                    .map(|(left, right)| Ok(self.binary(op, left, right)?.expr))
+                    .collect::<Result<Vec<_>, Error>>()?;
                 Ok(Typed::new(if op == BinaryOp::Equal { Expr::And(parts) } else { Expr::Or(parts) }, Type::Bool))
             }
             BinaryOp::Less | BinaryOp::LessEqual | BinaryOp::Greater | BinaryOp::GreaterEqual => {
-                let strict = if matches!(op, BinaryOp::Less | BinaryOp::LessEqual) { BinaryOp::Less } else { BinaryOp::Greater };
+                let strict =
+                    if matches!(op, BinaryOp::Less | BinaryOp::LessEqual) { BinaryOp::Less } else { BinaryOp::Greater };
                 let mut result: Option<Expr> = None;
                 for (left, right) in pairs.into_iter().rev() {
-                    let here = self.binary(if result.is_none() { op } else { strict }, left.clone(), right.clone())?.expr;
+                    let here =
+                        self.binary(if result.is_none() { op } else { strict }, left.clone(), right.clone())?.expr;
                     result = Some(match result {
                         None => here,
                         Some(rest) => {
@@ -273,7 +317,14 @@ impl Binder<'_> {
         Ok(Typed::new(if negated { Expr::Not(Box::new(any)) } else { any }, Type::Bool))
     }
 
-    fn like(&mut self, text: &ast::Expr, pattern: &ast::Expr, escape: Option<&ast::ValueWithSpan>, negated: bool, insensitive: bool) -> Result<Typed, Error> {
+    fn like(
+        &mut self,
+        text: &ast::Expr,
+        pattern: &ast::Expr,
+        escape: Option<&ast::ValueWithSpan>,
+        negated: bool,
+        insensitive: bool,
+    ) -> Result<Typed, Error> {
         let (text, pattern) = (self.expression(text)?, self.expression(pattern)?);
         let op = match (insensitive, negated) {
             (false, false) => BinaryOp::Like,
@@ -289,16 +340,25 @@ impl Binder<'_> {
         let escape = match (characters.next(), characters.next()) {
             (escape, None) => escape,
             _ => {
-                return Err(Error::new(SqlState::INVALID_ESCAPE_SEQUENCE, "invalid escape string").with_hint("Escape string must be empty or one character."));
+                return Err(Error::new(SqlState::INVALID_ESCAPE_SEQUENCE, "invalid escape string")
+                    .with_hint("Escape string must be empty or one character."));
             }
         };
         let function = resolve_binary(op, &text.ty, &pattern.ty)?;
         let text = self.coerce(text, &function.left, CastContext::Implicit)?;
         let pattern = self.coerce(pattern, &function.right, CastContext::Implicit)?;
-        Ok(Typed::new(Expr::Special(Special::Like { operands: Box::new((text, pattern)), escape, insensitive, negated }), Type::Bool))
+        Ok(Typed::new(
+            Expr::Special(Special::Like { operands: Box::new((text, pattern)), escape, insensitive, negated }),
+            Type::Bool,
+        ))
     }
 
-    fn case(&mut self, operand: Option<&ast::Expr>, conditions: &[ast::CaseWhen], otherwise: Option<&ast::Expr>) -> Result<Typed, Error> {
+    fn case(
+        &mut self,
+        operand: Option<&ast::Expr>,
+        conditions: &[ast::CaseWhen],
+        otherwise: Option<&ast::Expr>,
+    ) -> Result<Typed, Error> {
         let operand = match operand {
             Some(operand) => {
                 let operand = self.expression(operand)?;
@@ -326,7 +386,11 @@ impl Binder<'_> {
         let (mut results, ty) = self.alike("CASE", results)?;
         let otherwise = Box::new(results.pop().expect("the ELSE was pushed above"));
         let expr = match operand {
-            Some(operand) => Expr::CaseOf { operand: Box::new(operand.expr), branches: compared.into_iter().zip(results).collect(), otherwise },
+            Some(operand) => Expr::CaseOf {
+                operand: Box::new(operand.expr),
+                branches: compared.into_iter().zip(results).collect(),
+                otherwise,
+            },
             None => Expr::Case { branches: plain.into_iter().zip(results).collect(), otherwise },
         };
         Ok(Typed::new(expr, ty))
@@ -339,7 +403,8 @@ impl Binder<'_> {
     pub fn alike(&mut self, context: &str, values: Vec<Typed>) -> Result<(Vec<Expr>, Type), Error> {
         let types: Vec<Type> = values.iter().map(|value| value.ty.clone()).collect();
         let ty = common_type(context, &types)?;
-        let values = values.into_iter().map(|value| self.coerce(value, &ty, CastContext::Implicit)).collect::<Result<_, _>>()?;
+        let values =
+            values.into_iter().map(|value| self.coerce(value, &ty, CastContext::Implicit)).collect::<Result<_, _>>()?;
         Ok((values, ty))
     }
 
@@ -357,13 +422,24 @@ impl Binder<'_> {
         // INTERVAL '3' DAY: the unit applies to a bare number.
         let text = match &interval.leading_field {
             Some(field) if text.trim().parse::<f64>().is_ok() => format!("{text} {field}"),
-            Some(_) => return Err(Error::unsupported("a field of INTERVAL after a string with units", "Leave the field out.")),
+            Some(_) => {
+                return Err(Error::unsupported(
+                    "a field of INTERVAL after a string with units",
+                    "Leave the field out.",
+                ));
+            }
             None => text,
         };
         Ok(Typed::new(self.coerce(unknown(&text), &Type::Interval, CastContext::Explicit)?, Type::Interval))
     }
 
-    fn quantified(&mut self, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr, all: bool) -> Result<Typed, Error> {
+    fn quantified(
+        &mut self,
+        left: &ast::Expr,
+        op: &BinaryOperator,
+        right: &ast::Expr,
+        all: bool,
+    ) -> Result<Typed, Error> {
         let op = binary_operator(op)?;
         let operand = self.expression(left)?;
         if let ast::Expr::Subquery(query) = unnested(right) {
@@ -378,25 +454,41 @@ impl Binder<'_> {
     ///
     /// # Errors
     /// 42809 if the right side is no array, 42883 if the operator does not exist.
-    pub fn quantified_over(&mut self, op: BinaryOp, operand: Typed, array: Typed, all: bool, negated: bool) -> Result<Typed, Error> {
+    pub fn quantified_over(
+        &mut self,
+        op: BinaryOp,
+        operand: Typed,
+        array: Typed,
+        all: bool,
+        negated: bool,
+    ) -> Result<Typed, Error> {
         let element = match &array.ty {
             Type::Array(element) => (**element).clone(),
             Type::Unknown => Type::Unknown,
-            _ => return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, "op ANY/ALL (array) requires array on right side")),
+            _ => {
+                return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, "op ANY/ALL (array) requires array on right side"));
+            }
         };
         let function = resolve_binary(op, &operand.ty, &element)?;
         if !matches!(function.result, Type::Bool) {
-            return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, "op ANY/ALL (array) requires operator to yield boolean"));
+            return Err(Error::new(
+                SqlState::WRONG_OBJECT_TYPE,
+                "op ANY/ALL (array) requires operator to yield boolean",
+            ));
         }
         let operand = self.coerce(operand, &function.left, CastContext::Implicit)?;
         let array = self.coerce(array, &Type::Array(Box::new(function.right.clone())), CastContext::Implicit)?;
-        Ok(Typed::new(Expr::Quantified(Box::new(Quantified { op: function, operand, array, all, negated })), Type::Bool))
+        Ok(Typed::new(
+            Expr::Quantified(Box::new(Quantified { op: function, operand, array, all, negated })),
+            Type::Bool,
+        ))
     }
 
     fn array(&mut self, array: &ast::Array) -> Result<Typed, Error> {
         let values = array.elem.iter().map(|value| self.expression(value)).collect::<Result<Vec<_>, _>>()?;
         if values.is_empty() {
-            return Err(Error::new(SqlState::INDETERMINATE_DATATYPE, "cannot determine type of empty array").with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[]."));
+            return Err(Error::new(SqlState::INDETERMINATE_DATATYPE, "cannot determine type of empty array")
+                .with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[]."));
         }
         let (values, element) = self.alike("ARRAY", values)?;
         if matches!(element, Type::Array(_)) {
@@ -412,6 +504,16 @@ pub fn unnested(mut expr: &ast::Expr) -> &ast::Expr {
         expr = inner;
     }
     expr
+}
+
+/// Functions that SQL writes without parentheses and the library reads as names.
+fn without_parentheses(ident: &ast::Ident) -> Option<&'static str> {
+    const NAMES: &[&str] =
+        &["current_schema", "current_role", "current_catalog", "current_user", "session_user", "user"];
+    if ident.quote_style.is_some() {
+        return None;
+    }
+    NAMES.iter().find(|name| ident.value.eq_ignore_ascii_case(name)).copied()
 }
 
 fn unknown(text: &str) -> Typed {

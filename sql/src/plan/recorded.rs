@@ -34,10 +34,11 @@ left join pg_catalog.pg_inherits as i on (c.oid = i.inhparent) \
 where c.relname = '' and o.n is not null group by 1, 2 order by 1 asc limit 1";
 
 /// Its shape, in the words of the library that prints it.
-static PGBENCH_SHAPE: LazyLock<Option<String>> = LazyLock::new(|| match &*parse(PGBENCH_PARTITIONS).ok()?.first()?.statement {
-    Statement::Query(query) => Some(shape(&query.to_string()).0),
-    _ => None,
-});
+static PGBENCH_SHAPE: LazyLock<Option<String>> =
+    LazyLock::new(|| match &*parse(PGBENCH_PARTITIONS).ok()?.first()?.statement {
+        Statement::Query(query) => Some(shape(&query.to_string()).0),
+        _ => None,
+    });
 
 /// Recognises a query.
 pub fn recognise(query: &ast::Query) -> Option<Recorded> {
@@ -78,7 +79,11 @@ impl Recorded {
     /// The plan that answers it.
     pub fn plan(self) -> SelectPlan {
         let Recorded::PgbenchPartitions { table } = self;
-        let columns = [Column::plain("n", Type::Int32), Column::plain("partstrat", Type::InternalChar), Column::plain("count", Type::Int64)];
+        let columns = [
+            Column::plain("n", Type::Int32),
+            Column::plain("partstrat", Type::InternalChar),
+            Column::plain("count", Type::Int64),
+        ];
         SelectPlan {
             source: Source::Virtual(VirtualTable::PgbenchPartitions(table.into()), vec![0, 1, 2]),
             filter: None,

@@ -121,7 +121,11 @@ impl Binder<'_> {
             SetExpr::Select(select) => self.select(query, select),
             SetExpr::Values(values) => self.values(query, values),
             SetExpr::Query(inner) => {
-                if query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none() && query.locks.is_empty() {
+                if query.order_by.is_none()
+                    && query.limit_clause.is_none()
+                    && query.fetch.is_none()
+                    && query.locks.is_empty()
+                {
                     return self.query(inner);
                 }
                 let plan = self.query(inner)?;
@@ -193,15 +197,30 @@ impl Binder<'_> {
                 if plain && !lock && access.give_order(&order_by, &output) {
                     order_by.clear();
                 }
-                access.limited = plain && order_by.is_empty() && filter.is_empty();
+                access.limited = limit.is_some() && plain && order_by.is_empty() && filter.is_empty();
             }
             Source::Virtual(_, wanted) | Source::Subquery(_, wanted) => *wanted = used,
             Source::Values(_) | Source::Series(_) | Source::Unnest(_) | Source::OneRow => {}
         }
-        Ok(SelectPlan { source, filter: conjunction(filter), grouping, output, columns: columns.into(), distinct, order_by, limit, offset })
+        Ok(SelectPlan {
+            source,
+            filter: conjunction(filter),
+            grouping,
+            output,
+            columns: columns.into(),
+            distinct,
+            order_by,
+            limit,
+            offset,
+        })
     }
 
-    fn select_item(&mut self, item: &SelectItem, output: &mut Vec<Expr>, columns: &mut Vec<Column>) -> Result<(), Error> {
+    fn select_item(
+        &mut self,
+        item: &SelectItem,
+        output: &mut Vec<Expr>,
+        columns: &mut Vec<Column>,
+    ) -> Result<(), Error> {
         match item {
             SelectItem::UnnamedExpr(expr) => self.output_column(expr, None, output, columns),
             SelectItem::ExprWithAlias { expr, alias } => self.output_column(expr, Some(fold(alias)), output, columns),
@@ -213,7 +232,10 @@ impl Binder<'_> {
                 refuse_wildcard_options(options)?;
                 let wanted = self.table_name(name)?;
                 if self.level.relation.as_ref().is_none_or(|relation| relation.alias != wanted.name) {
-                    let error = Error::new(SqlState::UNDEFINED_TABLE, format!("missing FROM-clause entry for table \"{}\"", wanted.name));
+                    let error = Error::new(
+                        SqlState::UNDEFINED_TABLE,
+                        format!("missing FROM-clause entry for table \"{}\"", wanted.name),
+                    );
                     return Err(self.locate_at(error, wanted.position));
                 }
                 self.all_columns(output, columns)
@@ -240,9 +262,15 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn output_column(&mut self, expr: &ast::Expr, alias: Option<String>, output: &mut Vec<Expr>, columns: &mut Vec<Column>) -> Result<(), Error> {
+    fn output_column(
+        &mut self,
+        expr: &ast::Expr,
+        alias: Option<String>,
+        output: &mut Vec<Expr>,
+        columns: &mut Vec<Column>,
+    ) -> Result<(), Error> {
         let typed = self.expression(expr)?;
-        let Typed { expr: bound, ty } = self.settle(typed)?;
+        let Typed { expr: bound, ty, .. } = self.settle(typed)?;
         let mut column = Column::plain(alias.unwrap_or_else(|| column_name(expr)), ty);
         if let (Expr::Column(place), Some(relation)) = (&bound, &self.level.relation) {
             let origin = &relation.columns[relation.used[*place]];
@@ -268,7 +296,13 @@ impl Binder<'_> {
         Ok((output, columns.into()))
     }
 
-    fn order_items(&mut self, query: &ast::Query, select: &ast::Select, output: &mut Vec<Expr>, columns: &[Column]) -> Result<Vec<OrderItem>, Error> {
+    fn order_items(
+        &mut self,
+        query: &ast::Query,
+        select: &ast::Select,
+        output: &mut Vec<Expr>,
+        columns: &[Column],
+    ) -> Result<Vec<OrderItem>, Error> {
         let mut items = Vec::new();
         for key in order_expressions(query)? {
             let descending = key.options.asc == Some(false);
@@ -292,7 +326,12 @@ impl Binder<'_> {
     }
 
     /// The output column that a bare name or number stands for.
-    pub(super) fn output_reference(&self, expr: &ast::Expr, columns: &[Column], clause: &str) -> Result<Option<usize>, Error> {
+    pub(super) fn output_reference(
+        &self,
+        expr: &ast::Expr,
+        columns: &[Column],
+        clause: &str,
+    ) -> Result<Option<usize>, Error> {
         match expr {
             ast::Expr::Identifier(ident) => {
                 let name = fold(ident);
@@ -303,7 +342,10 @@ impl Binder<'_> {
                 ast::Value::Number(text, _) => match text.parse::<usize>() {
                     Ok(number) if (1..=columns.len()).contains(&number) => Ok(Some(number - 1)),
                     Ok(number) => {
-                        let error = Error::new(SqlState::INVALID_COLUMN_REFERENCE, format!("{clause} position {number} is not in select list"));
+                        let error = Error::new(
+                            SqlState::INVALID_COLUMN_REFERENCE,
+                            format!("{clause} position {number} is not in select list"),
+                        );
                         Err(self.locate(error, expr))
                     }
                     Err(_) => Err(self.locate(Error::syntax(format!("non-integer constant in {clause}")), expr)),
@@ -316,9 +358,12 @@ impl Binder<'_> {
 
     fn limit(&mut self, query: &ast::Query) -> Result<(Option<Expr>, Option<Expr>), Error> {
         let (limit, offset) = match &query.limit_clause {
-            Some(ast::LimitClause::LimitOffset { limit, offset, .. }) => (limit.as_ref(), offset.as_ref().map(|offset| &offset.value)),
+            Some(ast::LimitClause::LimitOffset { limit, offset, .. }) => {
+                (limit.as_ref(), offset.as_ref().map(|offset| &offset.value))
+            }
             Some(ast::LimitClause::OffsetCommaLimit { .. }) => {
-                return Err(Error::syntax("LIMIT #,# syntax is not supported").with_hint("Use separate LIMIT and OFFSET clauses."));
+                return Err(Error::syntax("LIMIT #,# syntax is not supported")
+                    .with_hint("Use separate LIMIT and OFFSET clauses."));
             }
             None => (None, None),
         };
@@ -327,9 +372,13 @@ impl Binder<'_> {
         let mut count = |expr: Option<&ast::Expr>, clause: &'static str| -> Result<Option<Expr>, Error> {
             let Some(expr) = expr else { return Ok(None) };
             let typed = self.expression(expr)?;
-            let bound = self.coerce(typed, &Type::Int64, CastContext::Assignment).map_err(|error| self.locate(error, expr))?;
+            let bound =
+                self.coerce(typed, &Type::Int64, CastContext::Assignment).map_err(|error| self.locate(error, expr))?;
             if bound.uses_columns() {
-                let error = Error::new(SqlState::INVALID_COLUMN_REFERENCE, format!("argument of {clause} must not contain variables"));
+                let error = Error::new(
+                    SqlState::INVALID_COLUMN_REFERENCE,
+                    format!("argument of {clause} must not contain variables"),
+                );
                 return Err(self.locate(error, expr));
             }
             Ok(Some(bound))
@@ -342,8 +391,12 @@ impl Binder<'_> {
         let Some(lock) = query.locks.first() else { return Ok(false) };
         let strength = if lock.lock_type == ast::LockType::Update { "FOR UPDATE" } else { "FOR SHARE" };
         match lock.nonblock {
-            Some(ast::NonBlock::Nowait) => return Err(Error::unsupported(format_args!("{strength} NOWAIT"), "Set statement_timeout.")),
-            Some(ast::NonBlock::SkipLocked) => return Err(Error::unsupported(format_args!("{strength} SKIP LOCKED"), "")),
+            Some(ast::NonBlock::Nowait) => {
+                return Err(Error::unsupported(format_args!("{strength} NOWAIT"), "Set statement_timeout."));
+            }
+            Some(ast::NonBlock::SkipLocked) => {
+                return Err(Error::unsupported(format_args!("{strength} SKIP LOCKED"), ""));
+            }
             None => {}
         }
         if condensed {
@@ -353,14 +406,18 @@ impl Binder<'_> {
         match source {
             Source::Table(_) => Ok(true),
             Source::OneRow | Source::Series(_) | Source::Unnest(_) => Ok(false),
-            _ => Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, format!("{strength} cannot be applied to this source of rows"))),
+            _ => Err(Error::new(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                format!("{strength} cannot be applied to this source of rows"),
+            )),
         }
     }
 
     fn values(&mut self, query: &ast::Query, values: &ast::Values) -> Result<SelectPlan, Error> {
         self.level = Level::new(None, "VALUES");
         let (rows, types) = self.value_rows(values)?;
-        let columns: Vec<Column> = (1..).zip(&types).map(|(n, ty)| Column::plain(format!("column{n}"), ty.clone())).collect();
+        let columns: Vec<Column> =
+            (1..).zip(&types).map(|(n, ty)| Column::plain(format!("column{n}"), ty.clone())).collect();
         let plan = SelectPlan {
             source: Source::Values(rows),
             filter: None,
@@ -392,7 +449,11 @@ impl Binder<'_> {
         }
         let mut rows = Vec::with_capacity(bound.len());
         for row in bound {
-            let converted = row.into_iter().zip(&types).map(|(value, ty)| self.coerce(value, ty, CastContext::Implicit)).collect::<Result<_, _>>()?;
+            let converted = row
+                .into_iter()
+                .zip(&types)
+                .map(|(value, ty)| self.coerce(value, ty, CastContext::Implicit))
+                .collect::<Result<_, _>>()?;
             rows.push(converted);
         }
         Ok((rows, types))
@@ -404,7 +465,11 @@ impl Binder<'_> {
             return Err(Error::unsupported("FOR UPDATE here", "Put it into the inner SELECT."));
         }
         let columns = inner.columns.clone();
-        let mut plan = if inner.limit.is_none() && inner.offset.is_none() && inner.order_by.is_empty() && inner.output.len() == columns.len() {
+        let mut plan = if inner.limit.is_none()
+            && inner.offset.is_none()
+            && inner.order_by.is_empty()
+            && inner.output.len() == columns.len()
+        {
             inner
         } else {
             let wanted: Vec<usize> = (0..columns.len()).collect();
@@ -424,7 +489,10 @@ impl Binder<'_> {
             let descending = key.options.asc == Some(false);
             let nulls_first = key.options.nulls_first.unwrap_or(descending);
             let place = self.output_reference(&key.expr, &columns, "ORDER BY")?.ok_or_else(|| {
-                Error::unsupported("ORDER BY an expression over VALUES or a parenthesised query", "Name an output column, or use FROM (...) AS t.")
+                Error::unsupported(
+                    "ORDER BY an expression over VALUES or a parenthesised query",
+                    "Name an output column, or use FROM (...) AS t.",
+                )
             })?;
             plan.order_by.push(SortKey { place, descending, nulls_first });
         }

@@ -105,7 +105,10 @@ impl Binder<'_> {
     pub fn insert(&mut self, insert: &ast::Insert) -> Result<InsertPlan, Error> {
         match &insert.on {
             Some(ast::OnInsert::OnConflict(_)) => {
-                return Err(Error::unsupported("ON CONFLICT", "Read the row first in the same transaction, then INSERT or UPDATE."));
+                return Err(Error::unsupported(
+                    "ON CONFLICT",
+                    "Read the row first in the same transaction, then INSERT or UPDATE.",
+                ));
             }
             Some(_) => return Err(Error::syntax("syntax error at or near \"ON\"")),
             None => {}
@@ -134,7 +137,12 @@ impl Binder<'_> {
         for column in &insert.columns {
             match column.0.last().and_then(|part| part.as_ident()) {
                 Some(ident) if column.0.len() == 1 => named.push((fold(ident), self.place_of(ident))),
-                _ => return Err(Error::unsupported("a qualified name in the column list of INSERT", "Leave the qualifier out.")),
+                _ => {
+                    return Err(Error::unsupported(
+                        "a qualified name in the column list of INSERT",
+                        "Leave the qualifier out.",
+                    ));
+                }
             }
         }
         let columns = named_columns(&table, &named)?;
@@ -144,16 +152,25 @@ impl Binder<'_> {
             Some(query) => self.insert_source(query, &table, &columns, !named.is_empty())?,
         };
         let returning = match &insert.returning {
-            Some(items) => Some(self.over_row(&table, insert.table_alias.as_ref().map(|alias| fold(&alias.alias)), items)?),
+            Some(items) => {
+                Some(self.over_row(&table, insert.table_alias.as_ref().map(|alias| fold(&alias.alias)), items)?)
+            }
             None => None,
         };
         Ok(InsertPlan { target: Target::new(table), source, returning })
     }
 
-    fn insert_source(&mut self, query: &ast::Query, table: &Arc<Table>, columns: &[usize], explicit: bool) -> Result<InsertSource, Error> {
+    fn insert_source(
+        &mut self,
+        query: &ast::Query,
+        table: &Arc<Table>,
+        columns: &[usize],
+        explicit: bool,
+    ) -> Result<InsertSource, Error> {
         let too_many = || Error::syntax("INSERT has more expressions than target columns");
         let too_few = || Error::syntax("INSERT has more target columns than expressions");
-        let plain = query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none() && query.with.is_none();
+        let plain =
+            query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none() && query.with.is_none();
         if let (SetExpr::Values(values), true) = (&*query.body, plain) {
             self.level = Level::new(None, "VALUES");
             let mut rows = Vec::with_capacity(values.rows.len());
@@ -173,7 +190,11 @@ impl Binder<'_> {
                 let mut whole = self.defaults(table, given)?;
                 for (value, column) in row.content.iter().zip(given) {
                     let target = &table.columns[*column];
-                    whole[*column] = if is_default(value) { self.default_of(table, *column)? } else { self.assigned(value, &target.name, &target.ty)? };
+                    whole[*column] = if is_default(value) {
+                        self.default_of(table, *column)?
+                    } else {
+                        self.assigned(value, &target.name, &target.ty)?
+                    };
                 }
                 rows.push(whole);
             }
@@ -202,7 +223,9 @@ impl Binder<'_> {
 
     /// A whole row of defaults, NULL for the columns in `given`.
     fn defaults(&mut self, table: &Arc<Table>, given: &[usize]) -> Result<Vec<Expr>, Error> {
-        (0..table.columns.len()).map(|column| if given.contains(&column) { Ok(null()) } else { self.default_of(table, column) }).collect()
+        (0..table.columns.len())
+            .map(|column| if given.contains(&column) { Ok(null()) } else { self.default_of(table, column) })
+            .collect()
     }
 
     fn default_of(&mut self, table: &Arc<Table>, column: usize) -> Result<Expr, Error> {
@@ -234,7 +257,12 @@ impl Binder<'_> {
         })
     }
 
-    fn over_row(&mut self, table: &Arc<Table>, alias: Option<String>, items: &[ast::SelectItem]) -> Result<Returning, Error> {
+    fn over_row(
+        &mut self,
+        table: &Arc<Table>,
+        alias: Option<String>,
+        items: &[ast::SelectItem],
+    ) -> Result<Returning, Error> {
         let mut relation = Relation::of_table(table, alias);
         relation.use_all();
         self.level = Level::new(Some(relation), "RETURNING");
@@ -255,7 +283,11 @@ impl Binder<'_> {
         self.table(name)
     }
 
-    fn target_relation(&mut self, target: &ast::TableWithJoins, command: &str) -> Result<(Arc<Table>, Relation), Error> {
+    fn target_relation(
+        &mut self,
+        target: &ast::TableWithJoins,
+        command: &str,
+    ) -> Result<(Arc<Table>, Relation), Error> {
         if !target.joins.is_empty() {
             return Err(Error::unsupported("JOIN", "Joins come with a later version; change one table at a time."));
         }
@@ -290,14 +322,19 @@ impl Binder<'_> {
                     return Err(Error::unsupported("a qualified name before = in UPDATE", "Leave the qualifier out."));
                 };
                 let (column_name, position) = (fold(ident), self.place_of(ident));
-                let column = table.column(&column_name).ok_or_else(|| self.locate_at(no_column(&table, &column_name), position))?;
+                let column = table
+                    .column(&column_name)
+                    .ok_or_else(|| self.locate_at(no_column(&table, &column_name), position))?;
                 if std::mem::replace(&mut changed[column], true) {
                     let message = format!("multiple assignments to same column \"{column_name}\"");
                     return Err(self.locate_at(Error::syntax(message), position));
                 }
                 let target = &table.columns[column];
-                new_row[column] =
-                    if is_default(value) { self.default_of(&table, column)? } else { self.assigned(value, &target.name, &target.ty)? };
+                new_row[column] = if is_default(value) {
+                    self.default_of(&table, column)?
+                } else {
+                    self.assigned(value, &target.name, &target.ty)?
+                };
             }
         }
         let moves = table.key_columns().iter().any(|column| changed[*column]);
@@ -312,7 +349,8 @@ impl Binder<'_> {
         if delete.using.is_some() {
             return Err(Error::unsupported("DELETE ... USING", "Use a subquery in WHERE."));
         }
-        if !delete.tables.is_empty() || delete.limit.is_some() || !delete.order_by.is_empty() || delete.output.is_some() {
+        if !delete.tables.is_empty() || delete.limit.is_some() || !delete.order_by.is_empty() || delete.output.is_some()
+        {
             return Err(Error::unsupported("this clause of DELETE", ""));
         }
         let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &delete.from;
@@ -355,7 +393,12 @@ impl Binder<'_> {
     ///
     /// # Errors
     /// 42P01, 42703, 42701.
-    pub fn copy_in(&mut self, name: &TableName, columns: &[(String, Option<u32>)], options: &CopyOptions) -> Result<CopyInPlan, Error> {
+    pub fn copy_in(
+        &mut self,
+        name: &TableName,
+        columns: &[(String, Option<u32>)],
+        options: &CopyOptions,
+    ) -> Result<CopyInPlan, Error> {
         let table = self.writable(name)?;
         let columns = named_columns(&table, columns)?;
         let defaults = self.defaults(&table, &columns)?;
@@ -376,7 +419,10 @@ pub fn named_columns(table: &Table, names: &[(String, Option<u32>)]) -> Result<V
         let located = |error: Error| position.map_or(error.clone(), |position| error.at(position));
         let column = table.column(name).ok_or_else(|| located(no_column(table, name)))?;
         if columns.contains(&column) {
-            return Err(located(Error::new(SqlState::DUPLICATE_COLUMN, format!("column \"{name}\" specified more than once"))));
+            return Err(located(Error::new(
+                SqlState::DUPLICATE_COLUMN,
+                format!("column \"{name}\" specified more than once"),
+            )));
         }
         columns.push(column);
     }

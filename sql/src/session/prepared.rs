@@ -30,6 +30,21 @@ impl Compiled {
         Compiled { parsed, explicit: explicit.to_vec(), plan: Mutex::new(None) }
     }
 
+    /// The same with the parameters' types settled: later plans keep them.
+    pub(super) fn settled(self) -> Compiled {
+        let plan = self.plan.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let explicit = match &plan {
+            Some(plan) => plan.parameters.iter().cloned().map(Some).collect(),
+            None => self.explicit,
+        };
+        Compiled { parsed: self.parsed, explicit, plan: Mutex::new(plan) }
+    }
+
+    /// Whether the plan at hand holds under `catalog`.
+    pub(super) fn fits(&self, catalog: &Catalog) -> bool {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|plan| plan.fits(catalog))
+    }
+
     /// The plan under `catalog`: the one at hand if it fits, else a new one.
     ///
     /// # Errors
@@ -96,7 +111,8 @@ impl Cache {
             entry.used = self.clock;
             return Ok(entry.value.clone());
         }
-        let statements: Arc<[Arc<Compiled>]> = parse(sql)?.into_iter().map(|parsed| Arc::new(Compiled::new(parsed, &[]))).collect();
+        let statements: Arc<[Arc<Compiled>]> =
+            parse(sql)?.into_iter().map(|parsed| Arc::new(Compiled::new(parsed, &[]))).collect();
         keep(&mut self.scripts, sql, self.clock, statements.clone());
         Ok(statements)
     }

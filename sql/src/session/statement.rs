@@ -73,6 +73,13 @@ enum Outcome {
     CopyOut(CopyOutState),
 }
 
+impl Outcome {
+    /// Whether nothing of the statement is left to do.
+    fn is_complete(&self) -> bool {
+        matches!(self, Outcome::Rows(_, None) | Outcome::Written(..) | Outcome::Done(_))
+    }
+}
+
 impl Session {
     pub(super) fn surroundings(&self) -> Surroundings {
         Surroundings {
@@ -91,7 +98,12 @@ impl Session {
     }
 
     /// Runs one statement. An error has failed or ended the transaction when it comes out.
-    pub(super) async fn run(&mut self, compiled: &Arc<Compiled>, parameters: Vec<Value>, end: End) -> Result<Execution, Error> {
+    pub(super) async fn run(
+        &mut self,
+        compiled: &Arc<Compiled>,
+        parameters: Vec<Value>,
+        end: End,
+    ) -> Result<Execution, Error> {
         match self.run_or_fail(compiled, parameters, end).await {
             Ok(execution) => Ok(execution),
             Err(error) => {
@@ -101,7 +113,12 @@ impl Session {
         }
     }
 
-    async fn run_or_fail(&mut self, compiled: &Arc<Compiled>, parameters: Vec<Value>, end: End) -> Result<Execution, Error> {
+    async fn run_or_fail(
+        &mut self,
+        compiled: &Arc<Compiled>,
+        parameters: Vec<Value>,
+        end: End,
+    ) -> Result<Execution, Error> {
         let statement = compiled.parsed.statement.clone();
         self.refuse_in_failed_block(&statement)?;
         self.cancel.clear();
@@ -132,7 +149,12 @@ impl Session {
         Ok(())
     }
 
-    async fn run_planned(&mut self, compiled: &Arc<Compiled>, parameters: Vec<Value>, end: End) -> Result<Execution, Error> {
+    async fn run_planned(
+        &mut self,
+        compiled: &Arc<Compiled>,
+        parameters: Vec<Value>,
+        end: End,
+    ) -> Result<Execution, Error> {
         let commits = end == End::Commit && self.block == Block::None;
         let surroundings = self.surroundings();
         let mut deadline = self.deadline();
@@ -146,7 +168,9 @@ impl Session {
                     return Ok(self.execution(run, outcome, deadline, commits));
                 }
                 Err((error, repeat)) => {
-                    let Some((age, began)) = repeat.filter(|_| error.is_retryable() && attempt < ATTEMPTS_MAX) else { return Err(error) };
+                    let Some((age, began)) = repeat.filter(|_| error.is_retryable() && attempt < ATTEMPTS_MAX) else {
+                        return Err(error);
+                    };
                     attempt += 1;
                     if attempt > 2 {
                         let wait = BACKOFF_FIRST.saturating_mul(1 << (attempt - 3).min(16)).min(BACKOFF_LAST);
@@ -171,7 +195,9 @@ impl Session {
         hold: usize,
         commits: bool,
     ) -> Result<(Run, Outcome, Vec<Notice>), (Error, Option<(u64, i64)>)> {
-        let Some(mut open) = self.open.take() else { return Err((Error::internal("a statement ran without a transaction"), None)) };
+        let Some(mut open) = self.open.take() else {
+            return Err((Error::internal("a statement ran without a transaction"), None));
+        };
         let repeat = (open.answered == 0).then(|| (open.transaction.age(), open.began));
         let mut transaction_deadline = open.deadline.take();
         let result = {
@@ -193,8 +219,7 @@ impl Session {
         };
         open.answered += 1;
         self.open = Some(open);
-        let complete = matches!(outcome, Outcome::Rows(_, None) | Outcome::Written(..) | Outcome::Done(_));
-        if commits && complete {
+        if commits && outcome.is_complete() {
             self.commit().await.map_err(|error| (error, repeat))?;
         }
         Ok((run, outcome, notices))
@@ -204,9 +229,13 @@ impl Session {
         let serial = self.open.as_ref().map_or(0, |open| open.serial);
         let live = cancel::Live { serial, deadline, commits };
         match outcome {
-            Outcome::Rows(rows, None) => Execution::Rows(RowStream::held(run.plan.columns.clone(), rows, CommandTag::counted("SELECT", 0))),
+            Outcome::Rows(rows, None) => {
+                Execution::Rows(RowStream::held(run.plan.columns.clone(), rows, CommandTag::counted("SELECT", 0)))
+            }
             Outcome::Rows(rows, Some(stream)) => Execution::Rows(RowStream::live(run, rows, stream, live)),
-            Outcome::Written(rows, tag) if run.plan.columns.is_some() => Execution::Rows(RowStream::held(run.plan.columns.clone(), rows, tag)),
+            Outcome::Written(rows, tag) if run.plan.columns.is_some() => {
+                Execution::Rows(RowStream::held(run.plan.columns.clone(), rows, tag))
+            }
             Outcome::Written(_, tag) | Outcome::Done(tag) => Execution::Done(tag),
             Outcome::CopyIn(state) => Execution::CopyIn(CopyIn::new(run, state, live)),
             Outcome::CopyOut(state) => Execution::CopyOut(CopyOut::new(run, state, live)),
@@ -227,7 +256,9 @@ async fn work(
     let mut run = plan(compiled, parameters, surroundings, open).await?;
     match perform(&mut run, compiled, database, &mut *open.transaction, hold, &mut notices).await {
         Ok(outcome) => {
-            open.transaction.end_statement(false).await?;
+            if outcome.is_complete() {
+                open.transaction.end_statement(false).await?;
+            }
             Ok((run, outcome, notices))
         }
         Err(error) => Err(valid(error, &mut *open.transaction).await),
@@ -246,7 +277,12 @@ pub(super) async fn valid(error: Error, transaction: &mut dyn Transaction) -> Er
     }
 }
 
-async fn plan(compiled: &Compiled, parameters: &[Value], surroundings: &Surroundings, open: &mut Open) -> Result<Run, Error> {
+async fn plan(
+    compiled: &Compiled,
+    parameters: &[Value],
+    surroundings: &Surroundings,
+    open: &mut Open,
+) -> Result<Run, Error> {
     loop {
         let catalog = open.transaction.catalog().await?;
         let context = surroundings.context(&catalog, open.began);
@@ -273,7 +309,10 @@ async fn plan(compiled: &Compiled, parameters: &[Value], surroundings: &Surround
 
 fn check(plan: &Plan, parameters: &[Value], surroundings: &Surroundings) -> Result<(), Error> {
     if plan.parameters.len() > parameters.len() {
-        return Err(Error::new(SqlState::UNDEFINED_PARAMETER, format!("there is no parameter ${}", parameters.len() + 1)));
+        return Err(Error::new(
+            SqlState::UNDEFINED_PARAMETER,
+            format!("there is no parameter ${}", parameters.len() + 1),
+        ));
     }
     if !surroundings.read_only {
         return Ok(());
@@ -314,7 +353,9 @@ async fn perform(
             let mut rows = Vec::new();
             let mut held = 0;
             loop {
-                let Some(batch) = stream.next(select, run, transaction).await? else { return Ok(Outcome::Rows(rows, None)) };
+                let Some(batch) = stream.next(select, run, transaction).await? else {
+                    return Ok(Outcome::Rows(rows, None));
+                };
                 held += memory(&batch);
                 if rows.is_empty() {
                     rows = batch;

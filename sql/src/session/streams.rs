@@ -43,7 +43,13 @@ pub struct RowStream {
 
 impl RowStream {
     pub(super) fn held(columns: Option<Arc<[Column]>>, rows: Vec<Row>, tag: CommandTag) -> RowStream {
-        RowStream { columns: columns.unwrap_or_else(|| Arc::from([])), ready: rows.into_iter(), more: None, given: 0, tag }
+        RowStream {
+            columns: columns.unwrap_or_else(|| Arc::from([])),
+            ready: rows.into_iter(),
+            more: None,
+            given: 0,
+            tag,
+        }
     }
 
     pub(super) fn live(run: Run, rows: Vec<Row>, stream: SelectStream, live: Live) -> RowStream {
@@ -64,7 +70,11 @@ impl RowStream {
     pub async fn next(&mut self, session: &mut Session, max_rows: usize) -> Result<Option<Vec<Row>>, Error> {
         loop {
             let whole = max_rows >= self.ready.len();
-            let rows: Vec<Row> = if whole { std::mem::take(&mut self.ready).collect() } else { self.ready.by_ref().take(max_rows).collect() };
+            let rows: Vec<Row> = if whole {
+                std::mem::take(&mut self.ready).collect()
+            } else {
+                self.ready.by_ref().take(max_rows).collect()
+            };
             if !rows.is_empty() {
                 self.given += rows.len() as u64;
                 return Ok(Some(rows));
@@ -76,7 +86,8 @@ impl RowStream {
                 let Body::Select(select) = &plan.body else { return Err(Error::internal("rows of what is no query")) };
                 let batch = stream.next(select, run, &mut *open.transaction).await;
                 match batch {
-                    Ok(batch) => Ok(batch),
+                    Ok(Some(batch)) => Ok(Some(batch)),
+                    Ok(None) => open.transaction.end_statement(false).await.map(|()| None),
                     Err(error) => Err(valid(error, &mut *open.transaction).await),
                 }
             });
@@ -207,9 +218,12 @@ impl CopyOut {
         }
         let (run, state) = (&self.run, &mut self.state);
         let work = async |open: &mut Open| {
-            let Body::CopyOut(plan, options) = &run.plan.body else { return Err(Error::internal("data of what is no COPY")) };
+            let Body::CopyOut(plan, options) = &run.plan.body else {
+                return Err(Error::internal("data of what is no COPY"));
+            };
             match state.next(plan, options, run, &mut *open.transaction).await {
-                Ok(data) => Ok(data),
+                Ok(Some(data)) => Ok(Some(data)),
+                Ok(None) => open.transaction.end_statement(false).await.map(|()| None),
                 Err(error) => Err(valid(error, &mut *open.transaction).await),
             }
         };
@@ -268,12 +282,18 @@ impl Script {
 
 impl Session {
     /// Goes on with a statement that was half done, in its transaction.
-    async fn continued<T>(&mut self, live: &mut Live, work: impl AsyncFnOnce(&mut Open) -> Result<T, Error>) -> Result<T, Error> {
+    async fn continued<T>(
+        &mut self,
+        live: &mut Live,
+        work: impl AsyncFnOnce(&mut Open) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let Some(mut open) = self.open.take_if(|open| open.serial == live.serial) else {
             return Err(Error::new(SqlState::INVALID_CURSOR_NAME, "the transaction of this result has ended"));
         };
         let mut transaction_deadline = open.deadline.take();
-        let result = interruptible(&self.cancel, &mut [live.deadline.as_mut(), transaction_deadline.as_mut()], work(&mut open)).await;
+        let result =
+            interruptible(&self.cancel, &mut [live.deadline.as_mut(), transaction_deadline.as_mut()], work(&mut open))
+                .await;
         open.deadline = transaction_deadline;
         self.open = Some(open);
         let result = result.unwrap_or_else(|interrupt| Err(interrupted(interrupt)));

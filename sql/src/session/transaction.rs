@@ -71,7 +71,10 @@ impl Session {
             began,
             answered: 0,
             catalog: None,
-            deadline: self.settings.transaction_timeout().map(|timeout| Deadline::new(self.environment.timer.sleep(timeout))),
+            deadline: self
+                .settings
+                .transaction_timeout()
+                .map(|timeout| Deadline::new(self.environment.timer.sleep(timeout))),
         })
     }
 
@@ -155,10 +158,16 @@ impl Session {
     fn set_modes(&mut self, modes: TransactionModes) -> Result<(), Error> {
         let begun = self.open.as_ref().is_some_and(|open| open.answered > 0);
         if begun && modes.isolation.is_some() {
-            return Err(Error::new(SqlState::ACTIVE_SQL_TRANSACTION, "SET TRANSACTION ISOLATION LEVEL must be called before any query"));
+            return Err(Error::new(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                "SET TRANSACTION ISOLATION LEVEL must be called before any query",
+            ));
         }
         if begun && modes.read_only == Some(false) && self.settings.read_only() {
-            return Err(Error::new(SqlState::ACTIVE_SQL_TRANSACTION, "transaction read-write mode must be set before any query"));
+            return Err(Error::new(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                "transaction read-write mode must be set before any query",
+            ));
         }
         self.settings.set_modes(modes);
         Ok(())
@@ -168,7 +177,10 @@ impl Session {
         let block = self.block;
         if block == Block::None {
             if chain {
-                let message = format!("{} AND CHAIN can only be used in transaction blocks", if commit { "COMMIT" } else { "ROLLBACK" });
+                let message = format!(
+                    "{} AND CHAIN can only be used in transaction blocks",
+                    if commit { "COMMIT" } else { "ROLLBACK" }
+                );
                 return Err(Error::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message));
             }
             self.warn("25P01", "there is no transaction in progress");

@@ -19,8 +19,14 @@ use crate::value::Value;
 
 impl Session {
     /// Runs a statement that concerns the session alone; `None` for all others.
-    pub(super) async fn utility(&mut self, statement: &Statement, positions: &Arc<Positions>) -> Option<Result<Execution, Error>> {
-        let done = |result: Result<(), Error>, tag: &'static str| Some(result.map(|()| Execution::Done(CommandTag::plain(tag))));
+    pub(super) async fn utility(
+        &mut self,
+        statement: &Statement,
+        positions: &Arc<Positions>,
+    ) -> Option<Result<Execution, Error>> {
+        let done = |result: Result<(), Error>, tag: &'static str| {
+            Some(result.map(|()| Execution::Done(CommandTag::plain(tag))))
+        };
         match statement {
             Statement::Set { scope, name, value } => {
                 if *scope == crate::parse::SetScope::Local && self.status() == super::TransactionStatus::Idle {
@@ -48,7 +54,9 @@ impl Session {
                 done(Ok(()), "DEALLOCATE ALL")
             }
             Statement::Discard(what) => Some(self.discard(what).map(Execution::Done)),
-            Statement::Maintenance { command, tables } => Some(self.maintenance(command, tables).await.map(Execution::Done)),
+            Statement::Maintenance { command, tables } => {
+                Some(self.maintenance(command, tables).await.map(Execution::Done))
+            }
             _ => None,
         }
     }
@@ -61,7 +69,12 @@ impl Session {
             }
             None => {
                 let columns = ["name", "setting", "description"].map(|name| Column::plain(name, Type::Text)).to_vec();
-                let rows = self.settings.view().all().into_iter().map(|(name, value, text)| vec![name.into(), value.into(), text.into()]);
+                let rows = self
+                    .settings
+                    .view()
+                    .all()
+                    .into_iter()
+                    .map(|(name, value, text)| vec![name.into(), value.into(), text.into()]);
                 (columns, rows.collect())
             }
         };
@@ -72,7 +85,10 @@ impl Session {
         Ok(match what {
             "ALL" => {
                 if self.status() != super::TransactionStatus::Idle {
-                    return Err(Error::new(SqlState::ACTIVE_SQL_TRANSACTION, "DISCARD ALL cannot run inside a transaction block"));
+                    return Err(Error::new(
+                        SqlState::ACTIVE_SQL_TRANSACTION,
+                        "DISCARD ALL cannot run inside a transaction block",
+                    ));
                 }
                 self.settings.reset(None)?;
                 self.statements.clear();
@@ -89,7 +105,11 @@ impl Session {
     }
 
     /// VACUUM and ANALYZE: nothing to do, but a table that is named must exist.
-    async fn maintenance(&mut self, command: &'static str, tables: &[crate::parse::TableName]) -> Result<CommandTag, Error> {
+    async fn maintenance(
+        &mut self,
+        command: &'static str,
+        tables: &[crate::parse::TableName],
+    ) -> Result<CommandTag, Error> {
         if command == "VACUUM" && self.status() != super::TransactionStatus::Idle {
             return Err(Error::new(SqlState::ACTIVE_SQL_TRANSACTION, "VACUUM cannot run inside a transaction block"));
         }
@@ -143,7 +163,11 @@ impl Session {
     pub(super) async fn prepare_parsed(&mut self, parsed: Parsed, types: &[Option<Type>]) -> Result<Prepared, Error> {
         if let Statement::Execute { name, .. } = &*parsed.statement {
             let columns = self.statement(name)?.columns.clone();
-            return Ok(Prepared { compiled: Some(Arc::new(Compiled::new(parsed, types))), parameters: Vec::new(), columns });
+            return Ok(Prepared {
+                compiled: Some(Arc::new(Compiled::new(parsed, types))),
+                parameters: Vec::new(),
+                columns,
+            });
         }
         let compiled = Compiled::new(parsed, types);
         let catalog = match &mut self.open {
@@ -163,7 +187,11 @@ impl Session {
                 compiled.plan(&current, &context)?
             }
         };
-        Ok(Prepared { parameters: plan.parameters.clone(), columns: plan.columns.clone(), compiled: Some(Arc::new(compiled)) })
+        Ok(Prepared {
+            parameters: plan.parameters.clone(),
+            columns: plan.columns.clone(),
+            compiled: Some(Arc::new(compiled.settled())),
+        })
     }
 
     /// The true catalog: of the open transaction, or of a moment within this call.
