@@ -55,6 +55,8 @@ pub struct DatabaseDirectory {
     pub name: String,
     /// Whether sessions are wanted.
     pub open: bool,
+    /// Whether it is wanted in memory; sessions that are left when it is not are ended.
+    pub loaded: bool,
     /// Its replica sets, in the operators' order.
     pub sets: Vec<SetDirectory>,
     /// Slots to sets.
@@ -195,6 +197,7 @@ pub fn directory(model: &Model) -> Vec<DatabaseDirectory> {
             number: database.number,
             name: database.name.clone(),
             open: database.target == Target::Open,
+            loaded: matches!(database.target, Target::Open | Target::Loaded),
             sets: database
                 .sets
                 .iter()

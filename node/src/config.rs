@@ -287,6 +287,11 @@ impl Config {
                 self.durability
             ),
         );
+        rule(
+            "read_lease",
+            !self.read_lease,
+            "not available yet, only off: a leader proves that it leads with a round of heartbeats, which trusts no clock".to_owned(),
+        );
         rule("memory_limit", self.memory_limit >= MEMORY_LIMIT_MIN, "at least 128MiB".to_owned());
         rule(
             "transaction_memory",

@@ -11,6 +11,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+/// Messages and rows are many small pieces that one thread makes and another drops, which the C library's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A distributed SQL database: a grid of replicated storage nodes with an embedded SQL engine.
 #[derive(Parser)]
 #[command(name = "quorate", version, arg_required_else_help = true)]
@@ -40,7 +44,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let logs = EnvFilter::try_from_env("QUORATE_LOG").unwrap_or_else(|_| EnvFilter::new("info,openraft=warn"));
+    let logs = EnvFilter::try_from_env("QUORATE_LOG").unwrap_or_else(|_| EnvFilter::new("info,openraft=error"));
     let is_server = matches!(arguments.command, Command::Start { .. });
     let logs = if is_server { logs } else { EnvFilter::new("warn") };
     tracing_subscriber::fmt().with_env_filter(logs).with_writer(std::io::stderr).with_ansi(false).init();

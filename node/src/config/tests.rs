@@ -57,7 +57,7 @@ fn every_key_can_be_given() {
         memory_limit = 268435456
         transaction_memory = '2MiB'
         max_connections = 7
-        read_lease = 'on'
+        read_lease = 'off'
         replica_set_timeout = '2s'
         deadlock_timeout = '50ms'
         in_doubt_patience = '1s'
@@ -75,7 +75,13 @@ fn every_key_can_be_given() {
     assert_eq!(config.peer_listen.to_string(), "[::1]:1002");
     assert_eq!((config.memory_limit, config.transaction_memory), (256 << 20, 2 << 20));
     assert_eq!((config.heartbeat, config.log_retention_time), (Duration::from_millis(50), Duration::from_secs(600)));
-    assert!(config.read_lease && config.single_host);
+    assert!(config.insecure && config.single_host);
+}
+
+#[test]
+fn read_leases_are_refused_by_name() {
+    let error = read(&format!("{MINIMAL}read_lease = true")).expect_err("refused").to_string();
+    assert!(error.contains("read_lease: not available yet"), "{error}");
 }
 
 #[test]
@@ -174,10 +180,10 @@ fn flags_win_over_the_file() {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
     file.write_all(format!("{MINIMAL}instance = 'a'\nmax_connections = 5\n").as_bytes()).expect("written");
     let path = file.path().display();
-    let config = Config::load(&flags(&format!("start --config {path} --instance b --read-lease on --single_host")));
+    let config = Config::load(&flags(&format!("start --config {path} --instance b --insecure on --single_host")));
     let config = config.expect("allowed");
     assert_eq!((config.instance.as_str(), config.max_connections), ("b", 5));
-    assert!(config.read_lease && config.single_host);
+    assert!(config.insecure && config.single_host);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use quorate_raft::{Committed, Group, MachineFailed, StateMachine};
 use quorate_txn::clock::{Clock, Timestamp};
 use quorate_txn::element::{Options, ReplicaSet};
 use quorate_txn::protocol::{LogIndex, ReadAnswer, ReadOp, SetId, Term};
-use quorate_txn::store::{StoreLocation, StoreMemory};
+use quorate_txn::store::{StoreError, StoreLocation, StoreMemory};
 use quorate_txn::traits::{LocalReads, Proposal, ReplicaLog, Sets};
 use tokio::sync::watch;
 
@@ -33,14 +33,26 @@ pub enum OpenError {
     Failed(String),
 }
 
+/// How long transactions wait for each other.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// When the younger of two waiting transactions gives up.
+    pub deadlock_timeout: Duration,
+    /// How long a prepared transaction waits for its outcome before the other participants are asked.
+    pub in_doubt: Duration,
+}
+
 /// An element's store and its way into the log.
 pub struct Element {
     directory: PathBuf,
     set: SetId,
     clock: Arc<Clock>,
     memory: StoreMemory,
+    patience: Patience,
     replica: RwLock<Arc<ReplicaSet>>,
-    group: OnceLock<Group>,
+    /// The running group, which holds this element as its machine: taken out when the element is unloaded, or neither would ever be dropped.
+    group: RwLock<Option<Group>>,
+    me: Weak<Element>,
     sets: OnceLock<Weak<dyn Sets>>,
     applied: watch::Sender<LogIndex>,
 }
@@ -52,6 +64,7 @@ impl Element {
         set: SetId,
         clock: Arc<Clock>,
         memory: StoreMemory,
+        patience: Patience,
         existed: bool,
     ) -> Result<Arc<Self>, OpenError> {
         let generation = match std::fs::read_to_string(directory.join(CURRENT)) {
@@ -63,30 +76,39 @@ impl Element {
                 std::fs::create_dir_all(directory).map_err(|e| describe(&e))?;
                 // What a creation that was cut off left behind was never used.
                 drop(std::fs::remove_dir_all(directory.join("1")));
-                let replica = open_replica(&directory.join("1"), set, &clock, &memory, true)?;
+                let replica = open_replica(&directory.join("1"), set, &clock, &memory, patience, true)?;
                 replica.flush().map_err(|e| describe(&e))?;
                 replace_file(&directory.join(CURRENT), b"1\n").map_err(|e| describe(&format!("{e:#}")))?;
-                return Ok(Self::with(directory, set, clock, memory, replica));
+                return Ok(Self::with(directory, set, clock, memory, patience, replica));
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(OpenError::Lost(format!("{} is missing", directory.join(CURRENT).display())));
             }
             Err(error) => return Err(OpenError::Failed(format!("{}: {error}", directory.join(CURRENT).display()))),
         };
-        let replica = open_replica(&directory.join(generation.to_string()), set, &clock, &memory, false)?;
+        let replica = open_replica(&directory.join(generation.to_string()), set, &clock, &memory, patience, false)?;
         remove_others(directory, generation);
-        Ok(Self::with(directory, set, clock, memory, replica))
+        Ok(Self::with(directory, set, clock, memory, patience, replica))
     }
 
-    fn with(directory: &Path, set: SetId, clock: Arc<Clock>, memory: StoreMemory, replica: Arc<ReplicaSet>) -> Arc<Self> {
+    fn with(
+        directory: &Path,
+        set: SetId,
+        clock: Arc<Clock>,
+        memory: StoreMemory,
+        patience: Patience,
+        replica: Arc<ReplicaSet>,
+    ) -> Arc<Self> {
         let applied = watch::channel(replica.applied()).0;
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
             directory: directory.to_owned(),
             set,
             clock,
             memory,
+            patience,
             replica: RwLock::new(replica),
-            group: OnceLock::new(),
+            group: RwLock::new(None),
+            me: me.clone(),
             sets: OnceLock::new(),
             applied,
         })
@@ -94,14 +116,14 @@ impl Element {
 
     /// Joins the element with its running group and with the other sets; to be called once.
     pub fn attach(self: &Arc<Self>, group: Group, sets: &Arc<dyn Sets>) {
-        let first = self.group.set(group).is_ok() && self.sets.set(Arc::downgrade(sets)).is_ok();
+        let first = self.group.write().replace(group).is_none() && self.sets.set(Arc::downgrade(sets)).is_ok();
         assert!(first, "an element is attached once");
         self.join(&self.replica());
     }
 
     fn join(&self, replica: &Arc<ReplicaSet>) {
-        if let (Some(group), Some(sets)) = (self.group.get(), self.sets.get().and_then(Weak::upgrade)) {
-            replica.attach(Arc::new(Log { group: group.clone() }), sets);
+        if let Some(sets) = self.sets.get().and_then(Weak::upgrade) {
+            replica.attach(Arc::new(Log { element: self.me.clone() }), sets);
         }
     }
 
@@ -111,13 +133,23 @@ impl Element {
     }
 
     /// The running group.
-    pub fn group(&self) -> Option<&Group> {
-        self.group.get()
+    pub fn group(&self) -> Option<Group> {
+        self.group.read().clone()
+    }
+
+    /// Stops the group and closes the store; the element serves nothing any more.
+    pub async fn close(self: Arc<Self>) -> Result<(), MachineFailed> {
+        let group = self.group.write().take();
+        if let Some(group) = group {
+            group.shut_down().await;
+        }
+        let closed = tokio::task::spawn_blocking(move || self.replica().close()).await;
+        closed.map_err(|e| MachineFailed(e.to_string()))?.map_err(|e| MachineFailed(e.to_string()))
     }
 
     fn open_generation(&self, generation: u64) -> Result<Arc<ReplicaSet>, OpenError> {
         let path = self.directory.join(generation.to_string());
-        open_replica(&path, self.set, &self.clock, &self.memory, false)
+        open_replica(&path, self.set, &self.clock, &self.memory, self.patience, false)
     }
 }
 
@@ -126,16 +158,33 @@ fn open_replica(
     set: SetId,
     clock: &Arc<Clock>,
     memory: &StoreMemory,
+    patience: Patience,
     create: bool,
 ) -> Result<Arc<ReplicaSet>, OpenError> {
     if !create && !path.is_dir() {
         return Err(OpenError::Lost(format!("{} is missing", path.display())));
     }
-    let options = Options { on_fatal: Arc::new(|fatal| quorate_raft::fatal(&fatal.to_string())), ..Options::default() };
+    let options = Options {
+        deadlock_timeout: patience.deadlock_timeout,
+        doubt_patience: patience.in_doubt,
+        on_fatal: Arc::new(|fatal| quorate_raft::fatal(&fatal.to_string())),
+        ..Options::default()
+    };
     let location = StoreLocation::Directory { path: path.to_owned(), memory: memory.clone(), create };
-    // Whatever keeps an existing store from opening, its files are not what was written.
-    ReplicaSet::open(set, &location, clock.clone(), options)
-        .map_err(|e| if create { OpenError::Failed(e.to_string()) } else { OpenError::Lost(e.to_string()) })
+    ReplicaSet::open(set, &location, clock.clone(), options).map_err(|error| {
+        if !create && is_lost(&error) { OpenError::Lost(error.to_string()) } else { OpenError::Failed(error.to_string()) }
+    })
+}
+
+/// Whether the files are gone or are not what was written, so that only a copy from the other elements helps. Whatever else keeps a store from
+/// opening, such as permissions, a full disk or another process, must not cost it its files.
+fn is_lost(error: &StoreError) -> bool {
+    match error {
+        StoreError::Missing(_) | StoreError::Foreign { .. } | StoreError::Record { .. } => true,
+        // RocksDB's own words for what it read and for what it did not find.
+        StoreError::Damaged { cause, .. } => cause.contains("Corruption") || cause.contains("No such file"),
+        StoreError::Version { .. } | StoreError::Unsupported(_) => false,
+    }
 }
 
 /// Removes stores that `CURRENT` does not name.
@@ -165,7 +214,11 @@ impl StateMachine for Element {
                 commands: entry.commands.clone(),
             })
             .collect();
-        let replies = self.replica().apply(&entries, raft_state).map_err(|e| MachineFailed(e.to_string()))?;
+        let replica = self.replica();
+        let apply = || replica.apply(&entries, raft_state).map_err(|e| MachineFailed(e.to_string()));
+        // The outcome of a large transaction installs its rows, which takes seconds: heartbeats must not wait behind it.
+        let long = replica.status().staged > 0;
+        let replies = if long { tokio::task::block_in_place(apply)? } else { apply()? };
         if let Some(last) = entries.last() {
             self.applied.send_replace(last.index);
         }
@@ -210,24 +263,35 @@ impl StateMachine for Element {
 
 /// The log as transactions see it.
 struct Log {
-    group: Group,
+    element: Weak<Element>,
+}
+
+impl Log {
+    fn group(&self) -> Option<Group> {
+        self.element.upgrade()?.group()
+    }
 }
 
 #[async_trait]
 impl ReplicaLog for Log {
     fn term(&self) -> Option<Term> {
-        self.group.term()
+        self.group()?.term()
     }
 
     fn propose(&self, command: Bytes) -> Proposal {
-        let Some(term) = self.group.term() else { return Proposal::lost() };
+        let Some((group, term)) = self.group().and_then(|group| group.term().map(|term| (group, term))) else {
+            return Proposal::lost();
+        };
         let (reply, replied) = tokio::sync::oneshot::channel();
-        self.group.propose_to(term, command, reply);
+        group.propose_to(term, command, reply);
         Proposal::from(replied)
     }
 
     async fn prove(&self, term: Term) -> bool {
-        self.group.prove(term).await
+        match self.group() {
+            Some(group) => group.prove(term).await,
+            None => false,
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! only when the order's attempt rises or the process starts anew. The same task does the element's regular duties: the transactions'
 //! timers, handing leadership to the preferred leader, flushing and letting go of old log entries.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::element::{Element, OpenError};
+use super::element::{Element, OpenError, Patience};
+use super::membership::Membership;
 use crate::instance::directory::DataDirectory;
 
 /// How often an element's transactions look at their timers.
@@ -52,6 +53,8 @@ pub struct Surroundings {
     pub clock: Arc<Clock>,
     /// Memory that all stores share.
     pub memory: StoreMemory,
+    /// How long transactions wait for each other.
+    pub patience: Patience,
     /// Bytes of log kept for members that are behind.
     pub log_retention: u64,
     /// How long log is kept for members that are behind.
@@ -167,6 +170,18 @@ impl Elements {
         self.tasks.wait().await;
     }
 
+    /// Whether something is known here of another element of the same set: one that this one replaces, or is replaced by.
+    fn another(&self, order: &ElementOrder, is: impl Fn(ElementNumber, Status) -> bool) -> bool {
+        self.entries.lock().values().any(|entry| {
+            let (element, database, set) = {
+                let other = entry.order.lock();
+                (other.element, other.database, other.set)
+            };
+            let same_set = (database, set) == (order.database, order.set);
+            same_set && element != order.element && is(element, entry.state.lock().status)
+        })
+    }
+
     fn set_status(&self, entry: &Entry, status: Status, message: impl Into<String>) {
         let order = entry.order.lock().clone();
         let message = message.into();
@@ -204,7 +219,7 @@ async fn work(elements: Arc<Elements>, entry: Arc<Entry>) {
         }
         tokio::select! {
             () = entry.news.notified() => {}
-            () = tokio::time::sleep(TICK), if state.element.is_some() => {
+            () = tokio::time::sleep(TICK), if state.element.is_some() || is_waiting(&state, &order) => {
                 if let Some(element) = &state.element {
                     duties.perform(element, &order, &elements.surroundings).await;
                 }
@@ -219,20 +234,36 @@ async fn work(elements: Arc<Elements>, entry: Arc<Entry>) {
     }
 }
 
+/// What is to be loaded, and neither is nor has failed, waits for the element that it replaces to be gone.
+fn is_waiting(state: &State, order: &ElementOrder) -> bool {
+    matches!(order.goal, Goal::Open | Goal::Loaded) && state.failed_at != Some(order.attempt)
+}
+
 /// Takes one step towards the order; `false` if there is nothing to do now.
 async fn step(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) -> bool {
     let state = entry.state.lock().clone();
-    if state.failed_at == Some(order.attempt) {
+    // What could not be loaded can still be destroyed.
+    let failed = match order.goal {
+        Goal::Destroyed => state.status == Status::DestroyFailed,
+        Goal::Open | Goal::Loaded | Goal::Unloaded => true,
+    };
+    if failed && state.failed_at == Some(order.attempt) {
         return false;
     }
     let running = state.element.is_some();
     match (order.goal, state.status) {
+        // The log that both would use still is the other's.
+        (Goal::Open | Goal::Loaded, _)
+            if !running && !order.founder && elements.another(order, |_, status| status != Status::Destroyed) =>
+        {
+            false
+        }
         (Goal::Open | Goal::Loaded, _) if !running => {
             load(elements, entry, order).await;
             true
         }
         (Goal::Open | Goal::Loaded, Status::Loading) => {
-            let caught_up = state.element.as_ref().and_then(|e| e.group()).is_some_and(caught_up);
+            let caught_up = state.element.as_ref().and_then(|e| e.group()).is_some_and(|group| caught_up(&group));
             if caught_up {
                 elements.set_status(entry, Status::Loaded, "");
             }
@@ -265,9 +296,9 @@ async fn step(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) -> 
     }
 }
 
-/// A leader is known, and everything that this element's log held when it was asked is applied.
+/// It is a member, a leader is known, and everything that this element's log held when it was asked is applied.
 fn caught_up(group: &Group) -> bool {
-    group.leader_hint().is_some() && *group.watch_applied().borrow() >= group.last_index()
+    group.members().contains_key(&group.element()) && group.leader_hint().is_some() && *group.watch_applied().borrow() >= group.last_index()
 }
 
 async fn load(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) {
@@ -276,8 +307,9 @@ async fn load(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) {
     let creating = !order.created && !directory.join("CURRENT").exists();
     elements.set_status(entry, if creating { Status::Creating } else { Status::Loading }, "");
     let (set, clock, memory) = (order.set, surroundings.clock.clone(), surroundings.memory.clone());
-    let existed = order.created;
-    let opened = tokio::task::spawn_blocking(move || Element::open(&directory, set, clock, memory, existed)).await;
+    let (patience, existed) = (surroundings.patience, order.created);
+    let open = move || Element::open(&directory, set, clock, memory, patience, existed);
+    let opened = tokio::task::spawn_blocking(open).await;
     let failed = if creating { Status::CreateFailed } else { Status::LoadFailed };
     let element = match opened {
         Ok(Ok(element)) => element,
@@ -327,13 +359,8 @@ async fn unload(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) {
     elements.serving.write().remove(&(order.database, order.set));
     let element = entry.state.lock().element.take();
     let Some(element) = element else { return };
-    if let Some(group) = element.group() {
-        group.shut_down().await;
-    }
-    let closed = tokio::task::spawn_blocking(move || element.replica().close()).await;
-    match closed {
-        Ok(Ok(())) => elements.set_status(entry, Status::Unloaded, ""),
-        Ok(Err(error)) => elements.set_status(entry, Status::Unloaded, format!("closing the store failed: {error}")),
+    match element.close().await {
+        Ok(()) => elements.set_status(entry, Status::Unloaded, ""),
         Err(error) => elements.set_status(entry, Status::Unloaded, format!("closing the store failed: {error}")),
     }
 }
@@ -346,9 +373,12 @@ fn destroy(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!("{}: {error}", path.display())),
         _ => Ok(()),
     };
+    // A successor has files only when this was done once before: then the log is the successor's.
+    let succeeded = elements.another(order, |element, _| surroundings.directory.element(element).exists());
+    let remove_log = || if succeeded { Ok(()) } else { surroundings.raft.log().remove_group(group).map_err(|e| e.to_string()) };
     let result = remove(surroundings.directory.element(order.element))
         .and_then(|()| remove(surroundings.directory.scratch(order.element)))
-        .and_then(|()| surroundings.raft.log().remove_group(group).map_err(|e| e.to_string()));
+        .and_then(|()| remove_log());
     match result {
         Ok(()) => elements.set_status(entry, Status::Destroyed, ""),
         Err(why) => elements.set_status(entry, Status::DestroyFailed, why),
@@ -358,9 +388,19 @@ fn destroy(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) {
 /// What a running element does regularly.
 #[derive(Default)]
 struct Duties {
+    /// How long the log was at each flush within the retention, oldest first.
+    marks: VecDeque<Mark>,
+    membership: Membership,
     leading_since: Option<Instant>,
     leadership_at: Option<Instant>,
     flushed_at: Option<Instant>,
+}
+
+/// The log at one moment: the element's last entry, and what the instance had appended to all its logs.
+struct Mark {
+    at: Instant,
+    index: u64,
+    appended: u64,
 }
 
 fn due(at: &mut Option<Instant>, interval: Duration) -> bool {
@@ -377,17 +417,40 @@ impl Duties {
         let Some(group) = element.group() else { return };
         match (group.term(), self.leading_since) {
             (Some(_), None) => self.leading_since = Some(Instant::now()),
-            (None, Some(_)) => self.leading_since = None,
+            (None, Some(_)) => {
+                self.leading_since = None;
+                self.membership.stop();
+            }
             _ => {}
         }
         if due(&mut self.leadership_at, LEADERSHIP_INTERVAL) {
-            self.hand_over(group, order, surroundings).await;
+            self.hand_over(&group, order, surroundings).await;
+            if self.leading_since.is_some() {
+                self.membership.look(&group, order, &surroundings.raft_runtime);
+            }
         }
         if due(&mut self.flushed_at, FLUSH_INTERVAL)
-            && let Err(error) = group.flush_and_purge(surroundings.log_retention).await
+            && let Err(error) = group.flush_and_purge(self.retained(&group, surroundings)).await
         {
             tracing::warn!(element = order.element, %error, "cannot flush");
         }
+    }
+
+    /// How many entries are kept for members that are behind: those within the retention, by bytes of the instance's whole log and by time.
+    fn retained(&mut self, group: &Group, surroundings: &Surroundings) -> u64 {
+        let now = Mark { at: Instant::now(), index: group.last_index(), appended: surroundings.raft.log().appended_bytes() };
+        let outdated = |mark: &Mark| {
+            now.appended - mark.appended > surroundings.log_retention
+                || now.at.duration_since(mark.at) > surroundings.log_retention_time
+        };
+        // The newest outdated mark is where the retention begins; without one everything since the start is kept.
+        let mut begin = None;
+        while self.marks.front().is_some_and(outdated) {
+            begin = self.marks.pop_front().map(|mark| mark.index);
+        }
+        let index = now.index;
+        self.marks.push_back(now);
+        begin.map_or(u64::MAX, |begin| index.saturating_sub(begin))
     }
 
     /// Hands leadership to the preferred leader once that one is back and reachable.

@@ -5,5 +5,6 @@ pub mod database;
 pub mod element;
 pub mod elements;
 pub mod errors;
+mod membership;
 pub mod router;
 pub mod transaction;

@@ -1,10 +1,10 @@
 //! The databases that this instance knows from its orders.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::RwLock;
-use quorate_gateway::Databases;
+use quorate_gateway::{Databases, Gateway};
 use quorate_management::orders::Orders;
 use quorate_raft::peers::Peers;
 use quorate_sql::error::{Error, SqlState};
@@ -36,6 +36,7 @@ pub struct Surroundings {
 #[derive(Default)]
 pub struct KnownDatabases {
     state: RwLock<State>,
+    gateway: OnceLock<Weak<Gateway>>,
 }
 
 #[derive(Default)]
@@ -55,6 +56,37 @@ impl KnownDatabases {
     /// The instance is in a grid now.
     pub fn join(&self, surroundings: Surroundings) {
         self.state.write().surroundings = Some(surroundings);
+    }
+
+    /// Says whose sessions use the databases; once.
+    pub fn serve(&self, gateway: &Arc<Gateway>) {
+        let first = self.gateway.set(Arc::downgrade(gateway)).is_ok();
+        assert!(first, "databases are served by one gateway");
+    }
+
+    fn gateway(&self) -> Option<Arc<Gateway>> {
+        self.gateway.get().and_then(Weak::upgrade)
+    }
+
+    /// Sessions of each database that has any.
+    pub fn sessions(&self) -> Vec<(String, u32)> {
+        let mut counts = BTreeMap::new();
+        for connection in self.gateway().iter().flat_map(|gateway| gateway.connections()) {
+            *counts.entry(connection.database).or_default() += 1;
+        }
+        counts.into_iter().collect()
+    }
+
+    /// Ends the sessions of a database that is to be unloaded; new ones are refused because it is closed.
+    fn disconnect(&self, database: &str) {
+        let Some(gateway) = self.gateway() else { return };
+        if gateway.connections().iter().any(|connection| connection.database == database) {
+            let database = database.to_owned();
+            tokio::spawn(async move {
+                let ended = gateway.disconnect_all(&database).await;
+                tracing::info!(database, sessions = ended, "sessions ended, since the database is unloaded");
+            });
+        }
     }
 
     /// The way to a database's sets, made when an element asks for it first.
@@ -85,7 +117,11 @@ impl KnownDatabases {
             state.by_name.insert(directory.name.clone(), known);
         }
         let names: Vec<&str> = orders.databases.iter().map(|directory| directory.name.as_str()).collect();
+        let gone: Vec<String> = state.by_name.keys().filter(|name| !names.contains(&name.as_str())).cloned().collect();
         state.by_name.retain(|name, _| names.contains(&name.as_str()));
+        drop(state);
+        let unloaded = orders.databases.iter().filter(|directory| !directory.loaded).map(|directory| &directory.name);
+        unloaded.chain(&gone).for_each(|name| self.disconnect(name));
     }
 
     /// A database by name, open or not.

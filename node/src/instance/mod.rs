@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, Role};
+use crate::data::element::Patience;
 use crate::data::elements::{self, Elements};
 use crate::data::router;
 use crate::management::agent::{self, Agent};
@@ -47,8 +48,11 @@ const JOIN_AGAIN: Duration = Duration::from_secs(1);
 /// other.
 const MISSED_FOUNDING: usize = 5;
 
-/// Threads of the runtime of consensus.
-const CONSENSUS_THREADS: usize = 2;
+/// Threads of the runtime of consensus: half of the cores, since a group's tasks talk to each other all the time and a wake within a thread costs
+/// next to nothing.
+fn consensus_threads() -> usize {
+    std::thread::available_parallelism().map_or(2, |cores| cores.get() / 2).clamp(2, 8)
+}
 
 /// Share of `memory_limit` that the stores' block cache takes, and write buffers of each element.
 const CACHE_SHARE: u64 = 8;
@@ -68,7 +72,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let sql_listener = bind(&config.sql_listen.to_string(), "sql_listen")?;
     let peer_listener = bind(&config.peer_listen.to_string(), "peer_listen")?;
     let consensus = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(CONSENSUS_THREADS)
+        .worker_threads(consensus_threads())
         .thread_name("consensus")
         .enable_all()
         .build()
@@ -137,10 +141,12 @@ impl Instance {
             self.config.management_peers.iter().map(ToString::to_string).collect(),
             self.databases.clone(),
             self.running.subscribe(),
+            identity.grid.is_some(),
         ));
         let gateway_config =
             quorate_gateway::Config { max_connections: self.config.max_connections, ..quorate_gateway::Config::default() };
         let gateway = Arc::new(Gateway::new(gateway_config, self.databases.clone()));
+        self.databases.serve(&gateway);
         let sql_listener = tokio::net::TcpListener::from_std(sql_listener).context("listen for SQL")?;
         let doors = self.stop.child_token();
         self.tasks.spawn(gateway.clone().serve(sql_listener, doors.clone()));
@@ -239,6 +245,7 @@ impl Instance {
             peers: self.peers.clone(),
             group: group.clone(),
             elements: elements.clone(),
+            databases: self.databases.clone(),
             managers,
             on_orders: Box::new(move |orders| {
                 for instance in &orders.instances {
@@ -315,6 +322,10 @@ impl Instance {
             raft_runtime: self.consensus.clone(),
             clock: clock.clone(),
             memory: StoreMemory::new(cache, WRITE_BUFFER, 1),
+            patience: Patience {
+                deadlock_timeout: self.config.deadlock_timeout,
+                in_doubt: self.config.in_doubt_patience,
+            },
             log_retention: self.config.log_retention,
             log_retention_time: self.config.log_retention_time,
         });

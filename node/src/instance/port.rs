@@ -28,6 +28,8 @@ pub(crate) struct OperatorPort {
     management_peers: Vec<String>,
     databases: Arc<KnownDatabases>,
     running: watch::Receiver<Option<Arc<Running>>>,
+    /// It belonged to a grid when it was started, so that while nothing runs it is starting.
+    member: bool,
 }
 
 impl OperatorPort {
@@ -37,8 +39,9 @@ impl OperatorPort {
         management_peers: Vec<String>,
         databases: Arc<KnownDatabases>,
         running: watch::Receiver<Option<Arc<Running>>>,
+        member: bool,
     ) -> Self {
-        Self { peers, founding, management_peers, databases, running }
+        Self { peers, founding, management_peers, databases, running, member }
     }
 
     fn running(&self) -> Option<Arc<Running>> {
@@ -94,9 +97,16 @@ impl OperatorPort {
     }
 }
 
+/// Nothing was decided, and asking again soon helps.
+fn starting() -> PortError {
+    PortError::NoMajority("this instance is starting".into())
+}
+
 impl Port for OperatorPort {
     async fn read(&self) -> Result<Arc<Model>, PortError> {
-        let Some(running) = self.running() else { return Ok(Arc::new(Model::default())) };
+        let Some(running) = self.running() else {
+            return if self.member { Err(starting()) } else { Ok(Arc::new(Model::default())) };
+        };
         match &running.group {
             Some(group) => group.read().await,
             None => Err(self.not_managing(&running)),
@@ -104,7 +114,9 @@ impl Port for OperatorPort {
     }
 
     async fn propose(&self, command: Command) -> Result<Result<Reply, Refused>, PortError> {
-        let Some(running) = self.running() else { return Ok(Err(Refused::NoGrid)) };
+        let Some(running) = self.running() else {
+            return if self.member { Err(starting()) } else { Ok(Err(Refused::NoGrid)) };
+        };
         match &running.group {
             Some(group) => group.propose(command).await,
             None => Err(self.not_managing(&running)),
@@ -160,6 +172,10 @@ impl Port for OperatorPort {
         tokio::time::timeout(FOUNDING_MAX, self.founded())
             .await
             .map_err(|_| PortError::Unknown("the management group has not elected an active instance in time".into()))?
+    }
+
+    fn sessions(&self, database: &str) -> u32 {
+        self.running().and_then(|running| running.group.clone()).map_or(0, |group| group.sessions(database))
     }
 
     async fn verify(&self, model: &Model, database: &Database) -> Result<Vec<SetHashes>, PortError> {

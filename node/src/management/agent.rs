@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::group::ManagementGroup;
 use crate::data::elements::Elements;
+use crate::instance::databases::KnownDatabases;
 use crate::instance::directory::{DataDirectory, replace_file};
 
 /// Reports to the active management instance.
@@ -35,6 +36,8 @@ pub struct Report {
     pub elements: InstanceReport,
     /// What its elements lead: database, set, element.
     pub leading: Vec<(u32, SetId, ElementNumber)>,
+    /// Sessions of its gateway, by database.
+    pub sessions: Vec<(String, u32)>,
     /// Sequence of the newest orders it has.
     pub known_sequence: u64,
 }
@@ -89,6 +92,8 @@ pub struct Agent {
     pub group: Option<Arc<ManagementGroup>>,
     /// What is reported.
     pub elements: Arc<Elements>,
+    /// Whose sessions are reported.
+    pub databases: Arc<KnownDatabases>,
     /// Who may be active.
     pub managers: Vec<InstanceNumber>,
     /// What orders lead to.
@@ -135,7 +140,7 @@ impl Agent {
             incarnation: u64::from(self.incarnation),
             elements: self.elements.reports(),
         };
-        let report = Report { elements, leading: self.elements.leading(), known_sequence };
+        let report = Report { elements, leading: self.elements.leading(), sessions: self.databases.sessions(), known_sequence };
         if let Some(group) = self.group.as_ref().filter(|_| to == self.instance) {
             return Some(match group.take_report(report).await {
                 Ok(orders) => Answer::Taken(orders),

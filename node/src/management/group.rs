@@ -125,6 +125,13 @@ impl ManagementGroup {
         Ok((model.sequence > known).then(|| orders(&model, instance)).flatten())
     }
 
+    /// Sessions of a database on all instances, as they were reported last.
+    pub fn sessions(&self, database: &str) -> u32 {
+        let heard = self.heard.lock();
+        let recent = heard.values().filter(|heard| heard.at.elapsed() < SILENCE_MAX);
+        recent.flat_map(|heard| &heard.report.sessions).filter(|(of, _)| of == database).map(|(_, count)| count).sum()
+    }
+
     /// What this member sees at this moment.
     pub fn live(&self) -> LiveView {
         let model = self.last_known();
