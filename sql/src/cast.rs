@@ -58,7 +58,8 @@ impl Cast {
         if self.identity || value.is_null() {
             return Ok(value);
         }
-        let converted = if self.from.same_base(&self.to) { value } else { convert::convert(context, value, &self.from, &self.to)? };
+        let converted =
+            if self.from.same_base(&self.to) { value } else { convert::convert(context, value, &self.from, &self.to)? };
         convert::coerce_length(converted, &self.to, self.explicit)
     }
 }
@@ -67,8 +68,8 @@ impl Cast {
 fn allowed(from: &Type, to: &Type) -> Option<CastContext> {
     use CastContext::{Assignment, Explicit, Implicit};
     use Type::{
-        Bool, Char, Date, Float4, Float8, Int16, Int32, Int64, InternalChar, Interval, Name, Numeric, Oid, Regclass, Regtype, Text, Time,
-        Timestamp, TimestampTz, Unknown, Varchar,
+        Bool, Char, Date, Float4, Float8, Int16, Int32, Int64, InternalChar, Interval, Name, Numeric, Oid, Regclass,
+        Regtype, Text, Time, Timestamp, TimestampTz, Unknown, Varchar,
     };
     if from.same_base(to) {
         return Some(Implicit);
@@ -100,7 +101,9 @@ fn allowed(from: &Type, to: &Type) -> Option<CastContext> {
         (Text | Varchar(_) | Char(_), InternalChar) => Some(Assignment),
 
         (Date, Timestamp(_) | TimestampTz(_)) | (Timestamp(_), TimestampTz(_)) | (Time(_), Interval) => Some(Implicit),
-        (Timestamp(_), Date | Time(_)) | (TimestampTz(_), Date | Time(_) | Timestamp(_)) | (Interval, Time(_)) => Some(Assignment),
+        (Timestamp(_), Date | Time(_)) | (TimestampTz(_), Date | Time(_) | Timestamp(_)) | (Interval, Time(_)) => {
+            Some(Assignment)
+        }
 
         (_, to) if to.category() == Category::String => Some(Assignment),
         (from, _) if from.category() == Category::String => Some(Explicit),
@@ -148,7 +151,13 @@ fn wider(from: &Type, to: &Type) -> bool {
 ///
 /// # Errors
 /// As these two.
-pub fn cast(context: &dyn EvalContext, value: Value, from: &Type, to: &Type, kind: CastContext) -> Result<Value, Error> {
+pub fn cast(
+    context: &dyn EvalContext,
+    value: Value,
+    from: &Type,
+    to: &Type,
+    kind: CastContext,
+) -> Result<Value, Error> {
     resolve_cast(from, to, kind)?.apply(context, value)
 }
 

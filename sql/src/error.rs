@@ -279,7 +279,10 @@ impl Error {
     /// `invalid input syntax for type TYPE: "INPUT"` (22P02).
     #[cold]
     pub fn invalid_input(type_name: impl fmt::Display, input: &str) -> Self {
-        Self::new(SqlState::INVALID_TEXT_REPRESENTATION, format!("invalid input syntax for type {type_name}: \"{input}\""))
+        Self::new(
+            SqlState::INVALID_TEXT_REPRESENTATION,
+            format!("invalid input syntax for type {type_name}: \"{input}\""),
+        )
     }
 
     /// `division by zero` (22012).
@@ -375,6 +378,9 @@ mod tests {
     fn unsupported_names_the_feature() {
         let error = Error::unsupported("CREATE INDEX", "Use the primary key.");
         assert_eq!(error.to_string(), "CREATE INDEX is not supported");
-        assert_eq!((error.code, error.hint.as_deref()), (SqlState::FEATURE_NOT_SUPPORTED, Some("Use the primary key.")));
+        assert_eq!(
+            (error.code, error.hint.as_deref()),
+            (SqlState::FEATURE_NOT_SUPPORTED, Some("Use the primary key."))
+        );
     }
 }

@@ -4,20 +4,25 @@
 
 pub mod copy;
 
+mod array_text;
 mod binary;
+mod date_fields;
 mod date_input;
+mod date_output;
+mod float;
 mod interval_input;
 mod text;
 
 pub use binary::{decode_binary, encode_binary};
 pub use date_input::{parse_date, parse_time, parse_timestamp, parse_timestamptz};
+pub use float::{write_float4, write_float8};
 pub use interval_input::{IntervalFields, parse_interval, parse_interval_fields};
-pub use text::{decode_text, encode_text, to_text, write_float4, write_float8};
+pub use text::{decode_text, encode_text, to_text};
 
 pub(crate) use text::{parse_escaped, parse_hex, parse_value, undefined_relation};
 
 #[cfg(test)]
-pub(crate) use text::write_interval;
+pub(crate) use date_output::write_interval;
 
 use crate::error::{Error, SqlState};
 use crate::value::TimeZone;

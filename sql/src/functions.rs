@@ -11,6 +11,8 @@ pub mod aggregate;
 pub mod logic;
 
 mod arithmetic;
+mod date_make;
+mod date_parts;
 mod dates;
 mod math;
 mod numeric_format;
@@ -29,7 +31,7 @@ use crate::types::Type;
 use crate::value::Value;
 
 pub use aggregate::{Accumulator, AggregateSig, is_aggregate, resolve_aggregate};
-pub use dates::extract;
+pub use date_parts::extract;
 pub use operators::{resolve_binary, resolve_unary};
 pub use pattern::{like, regex_matches};
 pub use registry::{is_function, resolve_function};
@@ -352,5 +354,3 @@ mod tests;
 
 #[cfg(test)]
 pub(crate) use tests::test_context;
-#[cfg(test)]
-mod differential;

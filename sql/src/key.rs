@@ -130,7 +130,9 @@ pub fn encode_value(value: &Value, out: &mut Vec<u8>) -> Result<(), Error> {
         Value::Bool(value) => out.extend_from_slice(&[VALUE, u8::from(*value)]),
         Value::Int16(value) => encode_integer(i64::from(*value), out),
         Value::Int32(value) | Value::Date(value) => encode_integer(i64::from(*value), out),
-        Value::Int64(value) | Value::Time(value) | Value::Timestamp(value) | Value::TimestampTz(value) => encode_integer(*value, out),
+        Value::Int64(value) | Value::Time(value) | Value::Timestamp(value) | Value::TimestampTz(value) => {
+            encode_integer(*value, out)
+        }
         Value::Oid(value) => encode_integer(i64::from(*value), out),
         Value::Float4(value) => encode_float(f64::from(*value), out),
         Value::Float8(value) => encode_float(*value, out),

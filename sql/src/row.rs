@@ -104,7 +104,11 @@ impl RowCodec {
     /// XX000 for a wrong count or type; 54000 for a row of 4 GiB and more.
     pub fn encode(&self, values: &[Value]) -> Result<Bytes, Error> {
         if values.len() != self.columns.len() {
-            return Err(Error::internal(format!("a row of {} columns got {} values", self.columns.len(), values.len())));
+            return Err(Error::internal(format!(
+                "a row of {} columns got {} values",
+                self.columns.len(),
+                values.len()
+            )));
         }
         let (fixed, varying) = self.prefixes[values.len()];
         let mut nulls = vec![0u8; values.len().div_ceil(8)];
@@ -127,7 +131,8 @@ impl RowCodec {
         }
         let wide = data.len() > usize::from(u16::MAX);
         let offset_width = if wide { 4 } else { 2 };
-        let mut out = Vec::with_capacity(HEADER + nulls.len() + fixed_part.len() + ends.len() * offset_width + data.len());
+        let mut out =
+            Vec::with_capacity(HEADER + nulls.len() + fixed_part.len() + ends.len() * offset_width + data.len());
         out.push(VERSION | if wide { WIDE } else { 0 });
         out.extend_from_slice(&(values.len() as u16).to_le_bytes());
         out.extend_from_slice(&nulls);
@@ -172,7 +177,10 @@ impl RowCodec {
     fn parts<'a>(&self, row: &'a [u8]) -> Result<Parts<'a>, Error> {
         let (&[header, low, high], rest) = row.split_first_chunk::<HEADER>().ok_or_else(damaged)?;
         if header & VERSION_MASK != VERSION {
-            return Err(Error::corrupted(format!("a row has format version {}, known is {VERSION}", header & VERSION_MASK)));
+            return Err(Error::corrupted(format!(
+                "a row has format version {}, known is {VERSION}",
+                header & VERSION_MASK
+            )));
         }
         let count = usize::from(u16::from_le_bytes([low, high]));
         let wide = header & WIDE != 0;
@@ -229,7 +237,9 @@ fn write_fixed(ty: &Type, value: &Value, out: &mut [u8]) -> Result<(), Error> {
     match (ty, value) {
         (Type::Bool, Value::Bool(value)) => out[0] = u8::from(*value),
         (Type::Int16, Value::Int16(value)) => out.copy_from_slice(&value.to_le_bytes()),
-        (Type::Int32, Value::Int32(value)) | (Type::Date, Value::Date(value)) => out.copy_from_slice(&value.to_le_bytes()),
+        (Type::Int32, Value::Int32(value)) | (Type::Date, Value::Date(value)) => {
+            out.copy_from_slice(&value.to_le_bytes())
+        }
         (Type::Int64, Value::Int64(value))
         | (Type::Time(_), Value::Time(value))
         | (Type::Timestamp(_), Value::Timestamp(value))
@@ -277,7 +287,9 @@ fn read_fixed(ty: &Type, bytes: &[u8]) -> Result<Value, Error> {
 fn write_varying(ty: &Type, value: &Value, out: &mut Vec<u8>) -> Result<(), Error> {
     match (ty, value) {
         (Type::Char(_), Value::Char(text)) => out.extend_from_slice(text.trim_end_matches(' ').as_bytes()),
-        (Type::Text | Type::Varchar(_) | Type::Name | Type::InternalChar, Value::Text(text)) => out.extend_from_slice(text.as_bytes()),
+        (Type::Text | Type::Varchar(_) | Type::Name | Type::InternalChar, Value::Text(text)) => {
+            out.extend_from_slice(text.as_bytes())
+        }
         (Type::Bytea, Value::Bytes(bytes)) => out.extend_from_slice(bytes),
         (Type::Numeric(_), Value::Numeric(value)) => write_numeric(value, out),
         (Type::Array(_), Value::Array(_)) => {
@@ -305,7 +317,13 @@ fn read_varying(ty: &Type, bytes: &[u8]) -> Result<Value, Error> {
 /// Scale, then the coefficient, little endian without bytes that only repeat its sign. One byte alone names what is not finite.
 fn write_numeric(value: &Numeric, out: &mut Vec<u8>) {
     if !value.is_finite() {
-        out.push(if value.is_nan() { 0 } else if value.signum() < 0 { 1 } else { 2 });
+        out.push(if value.is_nan() {
+            0
+        } else if value.signum() < 0 {
+            1
+        } else {
+            2
+        });
         return;
     }
     let coefficient = value.coefficient();
@@ -418,7 +436,8 @@ mod tests {
     #[test]
     fn the_layout_is_pinned() {
         let codec = RowCodec::new([Type::Int32, Type::Int32, Type::Int32, Type::Char(Some(84))]);
-        let row = codec.encode(&[Value::Int32(1000), Value::Int32(1), Value::Null, Value::Char("".into())]).expect("encodes");
+        let row =
+            codec.encode(&[Value::Int32(1000), Value::Int32(1), Value::Null, Value::Char("".into())]).expect("encodes");
         assert_eq!(hex::encode(&row), "010400".to_owned() + "04" + "e803000001000000" + "00000000" + "0000");
     }
 

@@ -196,9 +196,13 @@ impl Type {
     /// `atttypmod`: the modifier as PostgreSQL packs it, -1 for none.
     pub fn modifier(&self) -> i32 {
         match self {
-            Type::Numeric(Some((precision, scale))) => ((i32::from(*precision) << 16) | (i32::from(*scale) & 0x7ff)) + 4,
+            Type::Numeric(Some((precision, scale))) => {
+                ((i32::from(*precision) << 16) | (i32::from(*scale) & 0x7ff)) + 4
+            }
             Type::Char(Some(n)) | Type::Varchar(Some(n)) => *n as i32 + 4,
-            Type::Time(Some(digits)) | Type::Timestamp(Some(digits)) | Type::TimestampTz(Some(digits)) => i32::from(*digits),
+            Type::Time(Some(digits)) | Type::Timestamp(Some(digits)) | Type::TimestampTz(Some(digits)) => {
+                i32::from(*digits)
+            }
             Type::Array(element) => element.modifier(),
             _ => -1,
         }
@@ -229,7 +233,8 @@ impl Type {
             Type::Timestamp(_) => "timestamp".to_owned(),
             scalar => {
                 let names = scalar.entry().3;
-                (*names.get(1).filter(|_| !matches!(scalar, Type::Int32)).unwrap_or(names.last().expect("has a name"))).to_owned()
+                (*names.get(1).filter(|_| !matches!(scalar, Type::Int32)).unwrap_or(names.last().expect("has a name")))
+                    .to_owned()
             }
         }
     }
@@ -251,10 +256,14 @@ impl Type {
             return match modifiers {
                 [1..=24] => Ok(Type::Float4),
                 [25..=53] => Ok(Type::Float8),
-                [bits] if *bits < 1 => {
-                    Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "precision for type float must be at least 1 bit"))
-                }
-                _ => Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "precision for type float must be less than 54 bits")),
+                [bits] if *bits < 1 => Err(Error::new(
+                    SqlState::INVALID_PARAMETER_VALUE,
+                    "precision for type float must be at least 1 bit",
+                )),
+                _ => Err(Error::new(
+                    SqlState::INVALID_PARAMETER_VALUE,
+                    "precision for type float must be less than 54 bits",
+                )),
             };
         }
         let base = TABLE
@@ -317,7 +326,9 @@ impl Type {
     pub fn category(&self) -> Category {
         match self {
             Type::Bool => Category::Boolean,
-            Type::Int16 | Type::Int32 | Type::Int64 | Type::Float4 | Type::Float8 | Type::Numeric(_) => Category::Numeric,
+            Type::Int16 | Type::Int32 | Type::Int64 | Type::Float4 | Type::Float8 | Type::Numeric(_) => {
+                Category::Numeric
+            }
             Type::Oid | Type::Regclass | Type::Regtype => Category::Numeric,
             Type::Char(_) | Type::Varchar(_) | Type::Text | Type::Name => Category::String,
             Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::TimestampTz(_) => Category::DateTime,
@@ -503,7 +514,8 @@ mod tests {
 
     #[test]
     fn bad_names_and_modifiers_are_refused() {
-        let code = |name: &str, modifiers: &[i64]| Type::from_name(name, modifiers).map_err(|e| e.code.as_str().to_owned());
+        let code =
+            |name: &str, modifiers: &[i64]| Type::from_name(name, modifiers).map_err(|e| e.code.as_str().to_owned());
         assert_eq!(code("txet", &[]), Err("42704".to_owned()));
         assert_eq!(code("numeric", &[39]), Err("22023".to_owned()));
         assert_eq!(code("numeric", &[5, 99]), Err("22023".to_owned()));

@@ -22,9 +22,9 @@ use uuid::Uuid;
 
 pub use array::Array;
 pub use datetime::{
-    Civil, DATE_INFINITY, DATE_NEG_INFINITY, TIMESTAMP_INFINITY, TIMESTAMP_NEG_INFINITY, Timed, USECS_PER_DAY, USECS_PER_SEC,
-    UNIX_EPOCH_DAYS, check_date, check_timestamp, civil_from_days, days_from_civil, days_in_month, split_timestamp,
-    timestamp_from_parts, timestamp_from_system,
+    Civil, DATE_INFINITY, DATE_NEG_INFINITY, TIMESTAMP_INFINITY, TIMESTAMP_NEG_INFINITY, Timed, UNIX_EPOCH_DAYS,
+    USECS_PER_DAY, USECS_PER_SEC, check_date, check_timestamp, civil_from_days, days_from_civil, days_in_month,
+    split_timestamp, timestamp_from_parts, timestamp_from_system,
 };
 pub use interval::Interval;
 pub use numeric::Numeric;

@@ -7,8 +7,8 @@ use crate::format::to_text;
 use crate::functions::EvalContext;
 use crate::types::Type;
 use crate::value::{
-    Array, DATE_INFINITY, DATE_NEG_INFINITY, Interval, Numeric, TIMESTAMP_INFINITY, TIMESTAMP_NEG_INFINITY, USECS_PER_DAY, Value,
-    check_timestamp, mismatch, split_timestamp, timestamp_from_parts,
+    Array, DATE_INFINITY, DATE_NEG_INFINITY, Interval, Numeric, TIMESTAMP_INFINITY, TIMESTAMP_NEG_INFINITY,
+    USECS_PER_DAY, Value, check_timestamp, mismatch, split_timestamp, timestamp_from_parts,
 };
 
 /// Converts a value that is not NULL to another base type. The pair is one that casts allow.
@@ -43,7 +43,10 @@ fn parse(context: &dyn EvalContext, text: &str, to: &Type) -> Result<Value, Erro
         if text.trim() == "-" {
             return Ok(Value::Oid(0));
         }
-        return context.relation_oid(text.trim()).map(Value::Oid).ok_or_else(|| crate::format::undefined_relation(text));
+        return context
+            .relation_oid(text.trim())
+            .map(Value::Oid)
+            .ok_or_else(|| crate::format::undefined_relation(text));
     }
     crate::format::parse_value(text, to, context.format())
 }
@@ -102,12 +105,18 @@ fn convert_scalar(context: &dyn EvalContext, value: &Value, from: &Type, to: &Ty
             let local = date_to_timestamp(*days)?;
             Ok(Value::TimestampTz(to_utc(local, |local| zone().to_utc(local))?))
         }
-        (Value::Timestamp(local), Type::TimestampTz(_)) => Ok(Value::TimestampTz(to_utc(*local, |local| zone().to_utc(local))?)),
-        (Value::TimestampTz(utc), Type::Timestamp(_)) => Ok(Value::Timestamp(to_utc(*utc, |utc| zone().to_local(utc))?)),
+        (Value::Timestamp(local), Type::TimestampTz(_)) => {
+            Ok(Value::TimestampTz(to_utc(*local, |local| zone().to_utc(local))?))
+        }
+        (Value::TimestampTz(utc), Type::Timestamp(_)) => {
+            Ok(Value::Timestamp(to_utc(*utc, |utc| zone().to_local(utc))?))
+        }
         (Value::Timestamp(local), Type::Date) => Ok(Value::Date(timestamp_to_date(*local))),
         (Value::TimestampTz(utc), Type::Date) if is_infinite(*utc) => Ok(Value::Date(timestamp_to_date(*utc))),
         (Value::TimestampTz(utc), Type::Date) => Ok(Value::Date(timestamp_to_date(zone().to_local(*utc)))),
-        (Value::Timestamp(micros) | Value::TimestampTz(micros), Type::Time(_)) if is_infinite(*micros) => Ok(Value::Null),
+        (Value::Timestamp(micros) | Value::TimestampTz(micros), Type::Time(_)) if is_infinite(*micros) => {
+            Ok(Value::Null)
+        }
         (Value::Timestamp(local), Type::Time(_)) => Ok(Value::Time(split_timestamp(*local).1)),
         (Value::TimestampTz(utc), Type::Time(_)) => Ok(Value::Time(split_timestamp(zone().to_local(*utc)).1)),
         (Value::Time(micros), Type::Interval) => Ok(Value::Interval(Interval { months: 0, days: 0, micros: *micros })),
@@ -147,7 +156,9 @@ fn to_integer(value: &Value, from: &Type, to: &Type) -> Result<Value, Error> {
     let number = match value {
         Value::Bool(value) => i64::from(*value),
         // "char": its code.
-        Value::Text(text) if matches!(from, Type::InternalChar) => text.chars().next().map_or(0, |c| i64::from(u32::from(c))),
+        Value::Text(text) if matches!(from, Type::InternalChar) => {
+            text.chars().next().map_or(0, |c| i64::from(u32::from(c)))
+        }
         Value::Float4(value) => float_to_i64(f64::from(*value)).ok_or_else(out_of_range)?,
         Value::Float8(value) => float_to_i64(*value).ok_or_else(out_of_range)?,
         Value::Numeric(value) if value.is_finite() => value.to_i64().ok_or_else(out_of_range)?,
@@ -222,7 +233,9 @@ pub(super) fn coerce_length(value: Value, to: &Type, explicit: bool) -> Result<V
             None if text.len() == *n as usize && text.is_ascii() => Ok(Value::Char(text)),
             None => Ok(Value::Char(crate::key::pad(text.to_string(), Some(*n)).into())),
         },
-        (Type::Numeric(Some((precision, scale))), Value::Numeric(value)) => value.coerce(*precision, *scale).map(Value::Numeric),
+        (Type::Numeric(Some((precision, scale))), Value::Numeric(value)) => {
+            value.coerce(*precision, *scale).map(Value::Numeric)
+        }
         (Type::Time(Some(digits)), Value::Time(micros)) => Ok(Value::Time(round_micros(micros, *digits))),
         (Type::Timestamp(Some(digits)), Value::Timestamp(micros)) if !is_infinite(micros) => {
             Ok(Value::Timestamp(check_timestamp(Some(round_micros(micros, *digits)))?))
@@ -231,8 +244,11 @@ pub(super) fn coerce_length(value: Value, to: &Type, explicit: bool) -> Result<V
             Ok(Value::TimestampTz(check_timestamp(Some(round_micros(micros, *digits)))?))
         }
         (Type::Array(element), Value::Array(array)) if element.modifier() >= 0 => {
-            let values =
-                array.values().iter().map(|value| coerce_length(value.clone(), element, explicit)).collect::<Result<_, _>>()?;
+            let values = array
+                .values()
+                .iter()
+                .map(|value| coerce_length(value.clone(), element, explicit))
+                .collect::<Result<_, _>>()?;
             Ok(Value::Array(Arc::new(Array::new(array.element_type().clone(), values))))
         }
         (_, value) => Ok(value),

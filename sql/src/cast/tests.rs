@@ -41,7 +41,11 @@ fn numbers_round_and_are_checked() {
         ("t", &Type::Bool, &Type::Text, Ok("true")),
         ("1e30", &Type::Float8, &Type::Text, Ok("1e+30")),
     ] {
-        assert_eq!(explicit(text, from, to).as_deref(), expected.map_err(str::to_owned).as_ref().map(|v| *v), "{text} from {from} to {to}");
+        assert_eq!(
+            explicit(text, from, to).as_deref(),
+            expected.map_err(str::to_owned).as_ref().map(|v| *v),
+            "{text} from {from} to {to}"
+        );
     }
 }
 
@@ -54,7 +58,10 @@ fn strings_are_cut_when_asked_and_refused_when_stored() {
     assert_eq!(explicit("abcd", &Type::Text, &Type::Char(Some(2))).as_deref(), Ok("ab"));
     assert_eq!(explicit("ab", &Type::Text, &Type::Char(Some(4))).as_deref(), Ok("ab  "));
     assert_eq!(explicit("ab  ", &Type::Char(Some(4)), &Type::Text).as_deref(), Ok("ab"), "padding goes");
-    assert_eq!(text_of_cast("12345", &Type::Int32, &Type::Varchar(Some(3)), CastContext::Assignment), Err("22001".to_owned()));
+    assert_eq!(
+        text_of_cast("12345", &Type::Int32, &Type::Varchar(Some(3)), CastContext::Assignment),
+        Err("22001".to_owned())
+    );
     assert_eq!(explicit(" 12 ", &Type::Text, &Type::Int32).as_deref(), Ok("12"));
     assert_eq!(explicit("x", &Type::Unknown, &Type::Int32), Err("22P02".to_owned()));
 }
@@ -71,13 +78,18 @@ fn dates_follow_the_zone() {
     assert_eq!(explicit("infinity", &stamp, &Type::Time(None)).as_deref(), Ok("NULL"));
     assert_eq!(explicit("5000000-01-01", &Type::Date, &stamp), Err("22008".to_owned()));
     assert_eq!(explicit("25:00:00", &Type::Interval, &Type::Time(None)).as_deref(), Ok("01:00:00"));
-    assert_eq!(explicit("2024-07-01 12:34:56.789", &stamp, &Type::Timestamp(Some(1))).as_deref(), Ok("2024-07-01 12:34:56.8"));
+    assert_eq!(
+        explicit("2024-07-01 12:34:56.789", &stamp, &Type::Timestamp(Some(1))).as_deref(),
+        Ok("2024-07-01 12:34:56.8")
+    );
 }
 
 #[test]
 fn contexts_allow_what_pg_cast_allows() {
     use CastContext::{Assignment, Explicit, Implicit};
-    let weakest = |from: &Type, to: &Type| [Implicit, Assignment, Explicit].into_iter().find(|context| can_cast(from, to, *context));
+    let weakest = |from: &Type, to: &Type| {
+        [Implicit, Assignment, Explicit].into_iter().find(|context| can_cast(from, to, *context))
+    };
     assert_eq!(weakest(&Type::Int32, &Type::Int64), Some(Implicit));
     assert_eq!(weakest(&Type::Int64, &Type::Int32), Some(Assignment));
     assert_eq!(weakest(&Type::Numeric(None), &Type::Float8), Some(Implicit));

@@ -7,7 +7,10 @@ use uuid::Uuid;
 
 use crate::error::{Error, SqlState};
 use crate::types::Type;
-use crate::value::{Array, DATE_INFINITY, DATE_NEG_INFINITY, Interval, Numeric, TIMESTAMP_INFINITY, TIMESTAMP_NEG_INFINITY, USECS_PER_DAY, Value};
+use crate::value::{
+    Array, DATE_INFINITY, DATE_NEG_INFINITY, Interval, Numeric, TIMESTAMP_INFINITY, TIMESTAMP_NEG_INFINITY,
+    USECS_PER_DAY, Value,
+};
 
 const NUMERIC_NEGATIVE: u16 = 0x4000;
 const NUMERIC_NAN: u16 = 0xC000;
@@ -24,7 +27,9 @@ pub fn encode_binary(value: &Value, ty: &Type, out: &mut BytesMut) -> Result<(),
         Value::Bool(value) => out.put_u8(u8::from(*value)),
         Value::Int16(value) => out.put_i16(*value),
         Value::Int32(value) | Value::Date(value) => out.put_i32(*value),
-        Value::Int64(value) | Value::Time(value) | Value::Timestamp(value) | Value::TimestampTz(value) => out.put_i64(*value),
+        Value::Int64(value) | Value::Time(value) | Value::Timestamp(value) | Value::TimestampTz(value) => {
+            out.put_i64(*value)
+        }
         Value::Float4(value) => out.put_f32(*value),
         Value::Float8(value) => out.put_f64(*value),
         Value::Numeric(value) => encode_numeric(value, out),
@@ -55,7 +60,9 @@ pub fn decode_binary(bytes: &[u8], ty: &Type) -> Result<Value, Error> {
         Type::Float4 => Value::Float4(f32::from_be_bytes(exactly(bytes, ty)?)),
         Type::Float8 => Value::Float8(f64::from_be_bytes(exactly(bytes, ty)?)),
         Type::Numeric(_) => Value::Numeric(decode_numeric(bytes)?),
-        Type::Text | Type::Varchar(_) | Type::Name | Type::InternalChar | Type::Unknown => Value::Text(Arc::from(utf8(bytes)?)),
+        Type::Text | Type::Varchar(_) | Type::Name | Type::InternalChar | Type::Unknown => {
+            Value::Text(Arc::from(utf8(bytes)?))
+        }
         Type::Char(_) => Value::Char(Arc::from(utf8(bytes)?)),
         Type::Bytea => Value::Bytes(Arc::from(bytes)),
         Type::Date => {
@@ -87,7 +94,9 @@ pub fn decode_binary(bytes: &[u8], ty: &Type) -> Result<Value, Error> {
 }
 
 fn exactly<const N: usize>(bytes: &[u8], ty: &Type) -> Result<[u8; N], Error> {
-    bytes.try_into().map_err(|_| invalid(format!("incorrect binary data format: {ty} takes {N} bytes, got {}", bytes.len())))
+    bytes
+        .try_into()
+        .map_err(|_| invalid(format!("incorrect binary data format: {ty} takes {N} bytes, got {}", bytes.len())))
 }
 
 #[cold]
@@ -97,7 +106,10 @@ fn invalid(message: impl Into<String>) -> Error {
 
 fn utf8(bytes: &[u8]) -> Result<&str, Error> {
     let bad = |byte: u8| {
-        Error::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, format!("invalid byte sequence for encoding \"UTF8\": 0x{byte:02x}"))
+        Error::new(
+            SqlState::CHARACTER_NOT_IN_REPERTOIRE,
+            format!("invalid byte sequence for encoding \"UTF8\": 0x{byte:02x}"),
+        )
     };
     if bytes.contains(&0) {
         return Err(bad(0));
@@ -190,7 +202,11 @@ fn decode_numeric(mut bytes: &[u8]) -> Result<Numeric, Error> {
     let exponent = (i32::from(weight) + 1 - count as i32) * 4;
     let value = Numeric::parse(&format!("{text}e{exponent}"))?;
     // The scale announced governs; PostgreSQL cuts digits beyond it.
-    if i32::from(scale) < i32::from(value.scale()) { value.trunc(i32::from(scale)) } else { value.round(i32::from(scale)) }
+    if i32::from(scale) < i32::from(value.scale()) {
+        value.trunc(i32::from(scale))
+    } else {
+        value.round(i32::from(scale))
+    }
 }
 
 fn encode_array(array: &Array, ty: &Type, out: &mut BytesMut) -> Result<(), Error> {
@@ -293,7 +309,11 @@ mod tests {
         both_ways(numeric("-Infinity"), &number, "00000000f0000000");
         both_ways(Value::Date(1), &Type::Date, "00000001");
         both_ways(Value::Timestamp(-1), &Type::Timestamp(None), "ffffffffffffffff");
-        both_ways(Value::Interval(Interval { months: 1, days: 2, micros: 3 }), &Type::Interval, "00000000000000030000000200000001");
+        both_ways(
+            Value::Interval(Interval { months: 1, days: 2, micros: 3 }),
+            &Type::Interval,
+            "00000000000000030000000200000001",
+        );
         both_ways(Value::text("ä"), &Type::Text, "c3a4");
         both_ways(Value::Uuid(Uuid::from_u128(1)), &Type::Uuid, "00000000000000000000000000000001");
         both_ways(
@@ -301,7 +321,11 @@ mod tests {
             &Type::Array(Box::new(Type::Int32)),
             "00000001000000010000001700000002000000010000000400000007ffffffff",
         );
-        both_ways(Value::Array(Arc::new(Array::new(Type::Text, vec![]))), &Type::Array(Box::new(Type::Text)), "000000000000000000000019");
+        both_ways(
+            Value::Array(Arc::new(Array::new(Type::Text, vec![]))),
+            &Type::Array(Box::new(Type::Text)),
+            "000000000000000000000019",
+        );
     }
 
     #[test]
@@ -317,6 +341,9 @@ mod tests {
         assert_eq!(code(b"abcd", &Type::Varchar(Some(3))), Err("22001".to_owned()));
         let array = Type::Array(Box::new(Type::Int32));
         assert_eq!(code(&[0; 12], &array), Err("42804".to_owned()));
-        assert_eq!(code(&[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 23, 0x7F, 0xFF, 0xFF, 0xFF, 0, 0, 0, 1], &array), Err("22P03".to_owned()));
+        assert_eq!(
+            code(&[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 23, 0x7F, 0xFF, 0xFF, 0xFF, 0, 0, 0, 1], &array),
+            Err("22P03".to_owned())
+        );
     }
 }

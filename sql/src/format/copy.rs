@@ -52,7 +52,11 @@ impl CopyOptions {
         if self.null.contains(['\n', '\r']) {
             return bad("COPY null representation cannot use newline or carriage return");
         }
-        if !self.csv && (self.delimiter.is_ascii_lowercase() || self.delimiter.is_ascii_digit() || matches!(self.delimiter, b'\\' | b'.')) {
+        if !self.csv
+            && (self.delimiter.is_ascii_lowercase()
+                || self.delimiter.is_ascii_digit()
+                || matches!(self.delimiter, b'\\' | b'.'))
+        {
             return bad(&format!("COPY delimiter cannot be \"{}\"", char::from(self.delimiter)));
         }
         if self.csv && self.delimiter == self.quote {
@@ -258,14 +262,21 @@ impl CopyReader {
             split_text(line, &self.options, &mut bytes, &mut self.fields)?;
         }
         let invalid = |byte: u8| {
-            Error::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, format!("invalid byte sequence for encoding \"UTF8\": 0x{byte:02x}"))
+            Error::new(
+                SqlState::CHARACTER_NOT_IN_REPERTOIRE,
+                format!("invalid byte sequence for encoding \"UTF8\": 0x{byte:02x}"),
+            )
         };
         if bytes.contains(&0) {
             return Err(invalid(0));
         }
         self.text = String::from_utf8(bytes).map_err(|e| invalid(e.as_bytes()[e.utf8_error().valid_up_to()]))?;
         // Escapes may have put a field's border into a character only if the whole is no UTF-8 in its parts.
-        let borders = self.fields.iter().flatten().all(|f| self.text.is_char_boundary(f.start) && self.text.is_char_boundary(f.end));
+        let borders = self
+            .fields
+            .iter()
+            .flatten()
+            .all(|f| self.text.is_char_boundary(f.start) && self.text.is_char_boundary(f.end));
         if borders { Ok(true) } else { Err(invalid(self.text.as_bytes()[0])) }
     }
 }
@@ -275,7 +286,12 @@ fn bad_format(message: &str) -> Error {
     Error::new(SqlState::BAD_COPY_FILE_FORMAT, message)
 }
 
-fn split_text(line: &[u8], options: &CopyOptions, out: &mut Vec<u8>, fields: &mut Vec<Option<Range<usize>>>) -> Result<(), Error> {
+fn split_text(
+    line: &[u8],
+    options: &CopyOptions,
+    out: &mut Vec<u8>,
+    fields: &mut Vec<Option<Range<usize>>>,
+) -> Result<(), Error> {
     let mut rest = line;
     loop {
         // The end of the field in the raw line: a delimiter that no backslash precedes.
@@ -297,7 +313,11 @@ fn split_text(line: &[u8], options: &CopyOptions, out: &mut Vec<u8>, fields: &mu
         if raw == options.null.as_bytes() {
             fields.push(None);
         } else {
-            if escaped { unescape(raw, out) } else { out.extend_from_slice(raw) }
+            if escaped {
+                unescape(raw, out)
+            } else {
+                out.extend_from_slice(raw)
+            }
             fields.push(Some(start..out.len()));
         }
         if end == rest.len() {
@@ -351,16 +371,22 @@ fn unescape(raw: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn split_csv(line: &[u8], options: &CopyOptions, out: &mut Vec<u8>, fields: &mut Vec<Option<Range<usize>>>) -> Result<(), Error> {
+fn split_csv(
+    line: &[u8],
+    options: &CopyOptions,
+    out: &mut Vec<u8>,
+    fields: &mut Vec<Option<Range<usize>>>,
+) -> Result<(), Error> {
     let mut at = 0;
     loop {
         let start = out.len();
         let (mut quoted, mut in_quotes) = (false, false);
-        loop {
-            let Some(&byte) = line.get(at) else { break };
+        while let Some(&byte) = line.get(at) {
             if in_quotes {
                 at += 1;
-                if byte == options.escape && line.get(at).is_some_and(|next| *next == options.quote || *next == options.escape) {
+                if byte == options.escape
+                    && line.get(at).is_some_and(|next| *next == options.quote || *next == options.escape)
+                {
                     out.push(line[at]);
                     at += 1;
                 } else if byte == options.quote {
@@ -463,7 +489,8 @@ mod tests {
     fn read(options: &CopyOptions, data: &[u8], size: usize) -> Result<Vec<Vec<Option<String>>>, Error> {
         let mut reader = CopyReader::new(options.clone());
         let mut records = Vec::new();
-        let collect = |record: Record<'_>| (0..record.len()).map(|i| record.get(i).map(str::to_owned)).collect::<Vec<_>>();
+        let collect =
+            |record: Record<'_>| (0..record.len()).map(|i| record.get(i).map(str::to_owned)).collect::<Vec<_>>();
         for piece in data.chunks(size) {
             reader.push(piece);
             while let Some(record) = reader.next_record()? {
@@ -500,7 +527,10 @@ mod tests {
     #[test]
     fn csv_quotes_span_lines() {
         let data = "a,\"b,\"\"c\"\"\nd\",,\"\"\r\n1,2,3,4\n";
-        let expected = vec![row(&[Some("a"), Some("b,\"c\"\nd"), None, Some("")]), row(&[Some("1"), Some("2"), Some("3"), Some("4")])];
+        let expected = vec![
+            row(&[Some("a"), Some("b,\"c\"\nd"), None, Some("")]),
+            row(&[Some("1"), Some("2"), Some("3"), Some("4")]),
+        ];
         assert_eq!(both(&CopyOptions::csv(), data), expected);
         let error = read(&CopyOptions::csv(), b"a,\"b", 9).map_err(|e| e.message.clone());
         assert_eq!(error, Err("unterminated CSV quoted field".to_owned()));
@@ -516,7 +546,11 @@ mod tests {
             vec![Some("\\N"), Some("a,b\"c"), Some("ünïcode")],
             vec![Some("\\."), Some(""), None],
         ];
-        for options in [CopyOptions::text(), CopyOptions::csv(), CopyOptions { delimiter: b'|', null: "nil".to_owned(), ..CopyOptions::text() }] {
+        for options in [
+            CopyOptions::text(),
+            CopyOptions::csv(),
+            CopyOptions { delimiter: b'|', null: "nil".to_owned(), ..CopyOptions::text() },
+        ] {
             let mut out = BytesMut::new();
             for record in &records {
                 write_record(record.iter().copied(), &options, &mut out);
@@ -532,7 +566,10 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_are_refused() {
         for data in [&b"a\xff\n"[..], b"a\\000\n", b"\\xc3\t\\xa4\n"] {
-            assert_eq!(read(&CopyOptions::text(), data, 100).map_err(|e| e.code), Err(SqlState::CHARACTER_NOT_IN_REPERTOIRE));
+            assert_eq!(
+                read(&CopyOptions::text(), data, 100).map_err(|e| e.code),
+                Err(SqlState::CHARACTER_NOT_IN_REPERTOIRE)
+            );
         }
     }
 

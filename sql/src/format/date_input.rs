@@ -4,47 +4,14 @@
 //! The input is split into fields as PostgreSQL's `ParseDateTime` splits it, and each field is given its meaning by what came before.
 
 use crate::error::{Error, SqlState};
+use crate::format::date_fields::{Fault, Field, is_day_of_week, month, split};
 use crate::format::{DateOrder, FormatSettings};
 use crate::value::{
-    DATE_INFINITY, DATE_NEG_INFINITY, TIMESTAMP_INFINITY, TIMESTAMP_NEG_INFINITY, TimeZone, UNIX_EPOCH_DAYS, USECS_PER_DAY, USECS_PER_SEC,
-    check_timestamp, days_from_civil, days_in_month, split_timestamp, timestamp_from_parts,
+    DATE_INFINITY, DATE_NEG_INFINITY, TIMESTAMP_INFINITY, TIMESTAMP_NEG_INFINITY, TimeZone, UNIX_EPOCH_DAYS,
+    USECS_PER_DAY, USECS_PER_SEC, check_timestamp, days_from_civil, days_in_month, split_timestamp,
+    timestamp_from_parts,
 };
 
-/// Why an input is refused.
-enum Fault {
-    /// No date or time at all.
-    Format,
-    /// A field out of its range.
-    Range,
-    /// The same, where another order of day and month would do.
-    Order,
-    /// An offset from Greenwich that is too large.
-    Displacement,
-    /// A time zone that is not known.
-    Zone(String),
-}
-
-impl Fault {
-    fn error(self, ty: &str, input: &str) -> Error {
-        let range = || Error::new(SqlState::DATETIME_FIELD_OVERFLOW, format!("date/time field value out of range: \"{input}\""));
-        match self {
-            Fault::Format => {
-                Error::new(SqlState::INVALID_DATETIME_FORMAT, format!("invalid input syntax for type {ty}: \"{input}\""))
-            }
-            Fault::Range => range(),
-            Fault::Order => range().with_hint("Perhaps you need a different \"datestyle\" setting."),
-            Fault::Displacement => {
-                Error::new(SqlState::INVALID_TIME_ZONE_DISPLACEMENT, format!("time zone displacement out of range: \"{input}\""))
-            }
-            Fault::Zone(name) => Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("time zone \"{name}\" not recognized")),
-        }
-    }
-}
-
-const MONTHS: [&str; 12] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december",
-];
-const DAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 const YEAR: u8 = 1;
 const MONTH: u8 = 2;
 const DAY: u8 = 4;
@@ -70,121 +37,6 @@ enum Zone {
     Named(TimeZone),
 }
 
-/// A field of the input.
-enum Field<'a> {
-    /// Digits with `:`
-    Time(&'a str),
-    /// Digits and letters with `-`, `/` or `.`
-    Date(&'a str),
-    /// Digits, perhaps with a fraction
-    Number(&'a str),
-    /// Letters
-    Word(&'a str),
-    /// A zone's name with `/`
-    ZoneName(&'a str),
-    /// A sign and digits with `:`
-    Offset(&'a str),
-}
-
-fn split(input: &str) -> Result<Vec<Field<'_>>, Fault> {
-    let mut fields = Vec::new();
-    let mut rest = input;
-    while let Some(first) = rest.bytes().next() {
-        let length = |accept: &dyn Fn(u8) -> bool| rest.bytes().position(|b| !accept(b)).unwrap_or(rest.len());
-        let (field, used) = match first {
-            b if b.is_ascii_whitespace() || b == 0x0b || b == b',' => {
-                rest = &rest[1..];
-                continue;
-            }
-            b'0'..=b'9' | b'.' => digits_field(rest),
-            b if b.is_ascii_alphabetic() => {
-                let word = length(&|b| b.is_ascii_alphabetic());
-                match rest.as_bytes().get(word) {
-                    Some(b'/' | b'_') => {
-                        let used = length(&|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'+' | b'-'));
-                        (Field::ZoneName(&rest[..used]), used)
-                    }
-                    // Jan-08-1999
-                    Some(b'-' | b'.') if rest.as_bytes().get(word + 1).is_some_and(u8::is_ascii_digit) && month(&rest[..word]).is_some() => {
-                        let used = length(&|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
-                        (Field::Date(&rest[..used]), used)
-                    }
-                    // Julian days: J2451187
-                    Some(b'0'..=b'9') if word == 1 && first.eq_ignore_ascii_case(&b'j') => {
-                        let used = 1 + rest[1..].bytes().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len() - 1);
-                        (Field::Word(&rest[..used]), used)
-                    }
-                    _ => (Field::Word(&rest[..word]), word),
-                }
-            }
-            b'+' | b'-' => {
-                let blanks = rest[1..].len() - rest[1..].trim_start().len();
-                let body = &rest[1 + blanks..];
-                if body.starts_with(|c: char| c.is_ascii_alphabetic()) {
-                    let word = body.bytes().position(|b| !b.is_ascii_alphabetic()).unwrap_or(body.len());
-                    if !matches!(body[..word].to_ascii_lowercase().as_str(), "infinity" | "inf") || blanks > 0 {
-                        return Err(Fault::Format);
-                    }
-                    (Field::Word(&rest[..1 + word]), 1 + word)
-                } else {
-                    let used = 1 + blanks + body.bytes().position(|b| !b.is_ascii_digit() && b != b':').unwrap_or(body.len());
-                    if used == 1 + blanks {
-                        return Err(Fault::Format);
-                    }
-                    (Field::Offset(&rest[..used]), used)
-                }
-            }
-            _ => return Err(Fault::Format),
-        };
-        fields.push(field);
-        rest = &rest[used..];
-    }
-    Ok(fields)
-}
-
-fn digits_field(rest: &str) -> (Field<'_>, usize) {
-    let length = |accept: &dyn Fn(u8) -> bool| rest.bytes().position(|b| !accept(b)).unwrap_or(rest.len());
-    let digits = length(&|b| b.is_ascii_digit());
-    match rest.as_bytes().get(digits) {
-        Some(b':') => {
-            let used = length(&|b| b.is_ascii_digit() || matches!(b, b':' | b'.'));
-            (Field::Time(&rest[..used]), used)
-        }
-        Some(delimiter @ (b'-' | b'/' | b'.')) if digits > 0 => {
-            let second = rest[digits + 1..].bytes().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len() - digits - 1);
-            let after = rest.as_bytes().get(digits + 1 + second);
-            if second > 0 && after == Some(delimiter) || second == 0 && after.is_some_and(u8::is_ascii_alphabetic) && *delimiter != b'.' {
-                let alphabetic = second == 0;
-                let used = length(&|b| b.is_ascii_digit() || b == *delimiter || (alphabetic && b.is_ascii_alphabetic()));
-                return (Field::Date(&rest[..used]), used);
-            }
-            if *delimiter == b'.' {
-                (Field::Number(&rest[..digits + 1 + second]), digits + 1 + second)
-            } else {
-                (Field::Number(&rest[..digits]), digits)
-            }
-        }
-        Some(b'.') => {
-            let used = 1 + rest[1..].bytes().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len() - 1);
-            (Field::Number(&rest[..used]), used)
-        }
-        _ => (Field::Number(&rest[..digits]), digits),
-    }
-}
-
-fn month(word: &str) -> Option<i64> {
-    let word = word.to_ascii_lowercase();
-    let word = if word == "sept" { "sep" } else { &word };
-    let found = MONTHS.iter().position(|name| *name == word || (word.len() == 3 && name.starts_with(word)))?;
-    Some(found as i64 + 1)
-}
-
-fn is_day_of_week(word: &str) -> bool {
-    let word = word.to_ascii_lowercase();
-    let known = ["tues", "wednes", "weds", "thur", "thurs"];
-    known.contains(&word.as_str()) || DAYS.iter().any(|name| *name == word || (word.len() == 3 && name.starts_with(&word)))
-}
-
 /// What has been read so far.
 struct Reader {
     order: DateOrder,
@@ -195,6 +47,7 @@ struct Reader {
     day: i64,
     short_year: bool,
     month_by_name: bool,
+    day_of_year: Option<i64>,
     before_christ: bool,
     time: Option<i64>,
     afternoon: Option<bool>,
@@ -214,6 +67,7 @@ impl Reader {
             day: 0,
             short_year: false,
             month_by_name: false,
+            day_of_year: None,
             before_christ: false,
             time: None,
             afternoon: None,
@@ -302,7 +156,12 @@ impl Reader {
 
     fn number(&mut self, text: &str) -> Result<(), Fault> {
         let (whole, fraction) = text.split_once('.').map_or((text, None), |(whole, fraction)| (whole, Some(fraction)));
-        let packed_date = self.seen == 0 && fraction.is_none() && (whole.len() == 8 || whole.len() == 6) && !self.time_next;
+        // 1999.008: year and day of the year
+        if self.seen == 0 && fraction.is_some_and(|fraction| fraction.len() == 3) && !self.time_next {
+            return self.date(text);
+        }
+        let packed_date =
+            self.seen == 0 && fraction.is_none() && (whole.len() == 8 || whole.len() == 6) && !self.time_next;
         if packed_date {
             let (year, rest) = whole.split_at(whole.len() - 4);
             self.set_year(digits(year)?, year.len())?;
@@ -311,7 +170,8 @@ impl Reader {
         }
         let whole_date = self.seen == WHOLE_DATE;
         if self.time.is_none() && (self.time_next || whole_date) {
-            if !matches!(whole.len(), 4 | 6) && !(self.time_next && whole.len() == 2) {
+            let hour_only = self.time_next && whole.len() == 2;
+            if !(matches!(whole.len(), 4 | 6) || hour_only) {
                 return Err(Fault::Format);
             }
             let pair = |i: usize| whole.get(2 * i..2 * i + 2).map_or(Ok(0), digits);
@@ -330,6 +190,11 @@ impl Reader {
             0 if long || self.order == DateOrder::Ymd => self.set_year(value, text.len()),
             0 if self.order == DateOrder::Dmy => self.set(DAY, value),
             0 => self.set(MONTH, value),
+            YEAR if text.len() == 3 && (1..=366).contains(&value) => {
+                self.day_of_year = Some(value);
+                self.seen = WHOLE_DATE;
+                Ok(())
+            }
             YEAR => self.set(MONTH, value),
             MONTH if self.month_by_name && (long || self.order == DateOrder::Ymd) => self.set_year(value, text.len()),
             MONTH => self.set(DAY, value),
@@ -369,8 +234,12 @@ impl Reader {
             "t" if !self.time_next && (self.seen == WHOLE_DATE || self.time.is_none()) => self.time_next = true,
             "at" | "on" => {}
             _ => {
-                if let Some(days) = lower.strip_prefix('j').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
-                    let civil = crate::value::civil_from_days(i32::try_from(digits(days)? - 2_451_545).map_err(|_| Fault::Range)?);
+                if let Some(days) =
+                    lower.strip_prefix('j').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+                {
+                    let civil = crate::value::civil_from_days(
+                        i32::try_from(digits(days)? - 2_451_545).map_err(|_| Fault::Range)?,
+                    );
                     (self.year, self.month, self.day) = (civil.year.into(), civil.month.into(), civil.day.into());
                     if civil.year <= 0 {
                         self.before_christ = true;
@@ -379,7 +248,11 @@ impl Reader {
                     self.seen = WHOLE_DATE;
                 } else if let Some(number) = month(&lower) {
                     // "8 Jan": what came before was the day.
-                    if self.seen & MONTH != 0 && !self.month_by_name && self.seen & DAY == 0 {
+                    if self.seen & MONTH != 0
+                        && !self.month_by_name
+                        && self.seen & DAY == 0
+                        && (1..=31).contains(&self.month)
+                    {
                         self.day = self.month;
                         self.seen = (self.seen & !MONTH) | DAY;
                     }
@@ -388,7 +261,9 @@ impl Reader {
                 } else if is_day_of_week(&lower) {
                 } else if let Some(zone) = crate::value::abbreviation_offset(&lower) {
                     self.set_zone(Zone::Offset(zone))?;
-                } else if let Some(zone) = TimeZone::parse(&lower).filter(|_| self.time.is_some() || self.seen == WHOLE_DATE) {
+                } else if let Some(zone) =
+                    TimeZone::parse(&lower).filter(|_| self.time.is_some() || self.seen == WHOLE_DATE)
+                {
                     self.set_zone(Zone::Named(zone))?;
                 } else {
                     return Err(Fault::Format);
@@ -417,6 +292,14 @@ impl Reader {
                 self.year += if self.year < 70 { 2000 } else { 1900 };
             } else if self.year <= 0 {
                 return Err(Fault::Range);
+            }
+            if let Some(day) = self.day_of_year {
+                let first = days_from_civil(self.year, 1, 1);
+                if first + day > days_from_civil(self.year + 1, 1, 1) {
+                    return Err(Fault::Range);
+                }
+                let civil = crate::value::civil_from_days((first + day - 1) as i32);
+                (self.month, self.day) = (civil.month.into(), civil.day.into());
             }
             if !(1..=12).contains(&self.month) {
                 return Err(if self.month_by_name { Fault::Range } else { Fault::Order });
@@ -485,7 +368,11 @@ fn offset(text: &str) -> Result<i32, Fault> {
     let parts: Vec<&str> = body.split(':').collect();
     let number = |part: &str| digits(part).and_then(|n| i32::try_from(n).map_err(|_| Fault::Displacement));
     let (hours, minutes, seconds) = match parts.as_slice() {
-        [packed] if packed.len() > 4 => (number(&packed[..packed.len() - 4])?, number(&packed[packed.len() - 4..packed.len() - 2])?, number(&packed[packed.len() - 2..])?),
+        [packed] if packed.len() > 4 => (
+            number(&packed[..packed.len() - 4])?,
+            number(&packed[packed.len() - 4..packed.len() - 2])?,
+            number(&packed[packed.len() - 2..])?,
+        ),
         [packed] if packed.len() > 2 => (number(&packed[..packed.len() - 2])?, number(&packed[packed.len() - 2..])?, 0),
         [hours] => (number(hours)?, 0, 0),
         [hours, minutes] => (number(hours)?, number(minutes)?, 0),
@@ -514,7 +401,8 @@ pub fn parse_date(input: &str, settings: &FormatSettings) -> Result<i32, Error> 
         Moment::Today(days) => i64::from(today(settings)) + days,
         Moment::Fields => reader.days().map_err(fault)?,
     };
-    crate::value::check_date(days).map_err(|_| Error::new(SqlState::DATETIME_FIELD_OVERFLOW, format!("date out of range: \"{input}\"")))
+    crate::value::check_date(days)
+        .map_err(|_| Error::new(SqlState::DATETIME_FIELD_OVERFLOW, format!("date out of range: \"{input}\"")))
 }
 
 /// Reads a time of day: microseconds since midnight. A date before it is left aside.

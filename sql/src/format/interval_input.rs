@@ -43,9 +43,10 @@ enum Fault {
 impl Fault {
     fn error(self, input: &str) -> Error {
         match self {
-            Fault::Format => {
-                Error::new(SqlState::INVALID_DATETIME_FORMAT, format!("invalid input syntax for type interval: \"{input}\""))
-            }
+            Fault::Format => Error::new(
+                SqlState::INVALID_DATETIME_FORMAT,
+                format!("invalid input syntax for type interval: \"{input}\""),
+            ),
             Fault::Range => {
                 Error::new(SqlState::INTERVAL_FIELD_OVERFLOW, format!("interval field value out of range: \"{input}\""))
             }
@@ -162,7 +163,8 @@ impl Number {
             return Err(if whole.len() > 20 { Fault::Range } else { Fault::Format });
         }
         let whole = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| Fault::Format)? };
-        let fraction = if fraction.is_empty() { 0.0 } else { format!("0.{fraction}").parse().map_err(|_| Fault::Format)? };
+        let fraction =
+            if fraction.is_empty() { 0.0 } else { format!("0.{fraction}").parse().map_err(|_| Fault::Format)? };
         Ok(Number { whole, fraction })
     }
 
@@ -179,7 +181,7 @@ fn read(input: &str, fields: Option<IntervalFields>) -> Result<Interval, Fault> 
     }
     let mut sum = Sum::default();
     let mut rest = text.strip_prefix('@').unwrap_or(text).trim_start();
-    let (mut ago, mut any) = (false, false);
+    let (mut ago, mut any, mut seen_bare) = (false, false, false);
     let mut seen: Vec<Unit> = Vec::new();
     let mut note = |unit: Unit| {
         let repeated = seen.contains(&unit);
@@ -196,6 +198,10 @@ fn read(input: &str, fields: Option<IntervalFields>) -> Result<Interval, Fault> 
             if !any || !word.eq_ignore_ascii_case("ago") {
                 return Err(Fault::Format);
             }
+            // A lone number is no unit that could be ago.
+            if seen_bare {
+                return Err(Fault::Format);
+            }
             ago = true;
             rest = tail.trim_start();
             continue;
@@ -210,6 +216,7 @@ fn read(input: &str, fields: Option<IntervalFields>) -> Result<Interval, Fault> 
             return Err(Fault::Format);
         }
         any = true;
+        seen_bare = false;
         if token.contains(':') {
             note(Unit::Hour)?;
             note(Unit::Minute)?;
@@ -237,10 +244,13 @@ fn read(input: &str, fields: Option<IntervalFields>) -> Result<Interval, Fault> 
         let (word, next) = take(after, |b| b.is_ascii_alphabetic());
         if word.is_empty() || word.eq_ignore_ascii_case("ago") {
             // Before a time of day it is days, at the end what the fields say.
-            let time_follows = !after.is_empty() && word.is_empty() && take(after.trim_start_matches(['+', '-']), |b| b.is_ascii_digit() || b == b':').0.contains(':');
+            let time_follows = !after.is_empty()
+                && word.is_empty()
+                && take(after.trim_start_matches(['+', '-']), |b| b.is_ascii_digit() || b == b':').0.contains(':');
             let unit = if time_follows { Unit::Day } else { default_unit(fields) };
             note(unit)?;
             sum.add(&number, unit, sign)?;
+            seen_bare = true;
             rest = after;
             continue;
         }
@@ -261,8 +271,12 @@ fn take(text: &str, accept: impl Fn(u8) -> bool) -> (&str, &str) {
 
 fn unit(word: &str) -> Option<(Unit, i128)> {
     Some(match word.to_ascii_lowercase().as_str() {
-        "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds" | "microsecon" => (Unit::Micro, 1),
-        "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecond" | "milliseconds" | "millisecon" => (Unit::Milli, 1),
+        "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds" | "microsecon" => {
+            (Unit::Micro, 1)
+        }
+        "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecond" | "milliseconds" | "millisecon" => {
+            (Unit::Milli, 1)
+        }
         "s" | "sec" | "secs" | "second" | "seconds" => (Unit::Second, 1),
         "m" | "min" | "mins" | "minute" | "minutes" => (Unit::Minute, 1),
         "h" | "hr" | "hrs" | "hour" | "hours" => (Unit::Hour, 1),
@@ -281,7 +295,8 @@ fn unit(word: &str) -> Option<(Unit, i128)> {
 fn clock(text: &str, fields: Option<IntervalFields>) -> Result<i128, Fault> {
     let (whole, fraction) = text.split_once('.').map_or((text, ""), |(whole, fraction)| (whole, fraction));
     let parts: Vec<&str> = whole.split(':').collect();
-    let number = |part: &&str| if part.len() > 12 { Err(Fault::Range) } else { part.parse::<i128>().map_err(|_| Fault::Format) };
+    let number =
+        |part: &&str| if part.len() > 12 { Err(Fault::Range) } else { part.parse::<i128>().map_err(|_| Fault::Format) };
     let (hours, minutes, seconds) = match parts.as_slice() {
         [minutes, seconds] if !fraction.is_empty() || fields == Some(IntervalFields::MinuteToSecond) => {
             (0, number(minutes)?, number(seconds)?)
@@ -293,7 +308,11 @@ fn clock(text: &str, fields: Option<IntervalFields>) -> Result<i128, Fault> {
     if minutes > 59 || seconds > 60 {
         return Err(Fault::Range);
     }
-    let micros = if fraction.is_empty() { 0 } else { (Number::parse(&format!(".{fraction}"))?.fraction * 1e6).round_ties_even() as i128 };
+    let micros = if fraction.is_empty() {
+        0
+    } else {
+        (Number::parse(&format!(".{fraction}"))?.fraction * 1e6).round_ties_even() as i128
+    };
     Ok((hours * 3600 + minutes * 60 + seconds) * 1_000_000 + micros)
 }
 
@@ -303,7 +322,7 @@ fn read_iso(text: &str) -> Result<Interval, Fault> {
     let (mut rest, mut in_time) = (text, false);
     while !rest.is_empty() {
         if let Some(tail) = rest.strip_prefix(['T', 't']) {
-            if in_time || tail.is_empty() {
+            if in_time {
                 return Err(Fault::Format);
             }
             (in_time, rest) = (true, tail);
@@ -340,7 +359,8 @@ mod tests {
 
     fn text(interval: Result<Interval, Error>) -> Result<String, String> {
         let mut out = String::new();
-        crate::format::write_interval(&interval.map_err(|e| e.code.to_string())?, IntervalStyle::Postgres, &mut out).expect("writes");
+        crate::format::write_interval(&interval.map_err(|e| e.code.to_string())?, IntervalStyle::Postgres, &mut out)
+            .expect("writes");
         Ok(out)
     }
 
@@ -370,7 +390,14 @@ mod tests {
         ] {
             assert_eq!(text(parse_interval(input)).as_deref(), Ok(expected), "{input}");
         }
-        for (input, code) in [("", "22007"), ("day", "22007"), ("1 fortnight", "22007"), ("1 day 1 day", "22007"), ("1:60", "22015"), ("99999999999 years", "22015")] {
+        for (input, code) in [
+            ("", "22007"),
+            ("day", "22007"),
+            ("1 fortnight", "22007"),
+            ("1 day 1 day", "22007"),
+            ("1:60", "22015"),
+            ("99999999999 years", "22015"),
+        ] {
             assert_eq!(text(parse_interval(input)), Err(code.to_owned()), "{input}");
         }
     }

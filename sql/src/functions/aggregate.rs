@@ -159,7 +159,8 @@ pub fn resolve_aggregate(name: &str, arguments: &[Type]) -> Result<AggregateSig,
     let base: Vec<Type> = arguments.iter().map(Type::base).collect();
     // Variances exist for each integer type in PostgreSQL, and answer as for numeric.
     let variance = name.starts_with("stddev") || name.starts_with("var");
-    let asked: Vec<Type> = base.iter().map(|ty| if variance && ty.is_integer() { NUMERIC } else { ty.clone() }).collect();
+    let asked: Vec<Type> =
+        base.iter().map(|ty| if variance && ty.is_integer() { NUMERIC } else { ty.clone() }).collect();
     let candidates = TABLE.iter().filter(|entry| entry.name == name).map(|entry| (entry, entry.arguments));
     let entry = match choose(candidates, &asked) {
         Choice::One(entry) => entry,

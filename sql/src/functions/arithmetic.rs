@@ -13,8 +13,12 @@ macro_rules! integer_op {
     ($name:ident, $checked:ident) => {
         pub(super) fn $name(_: Context<'_>, a: &Value, b: &Value) -> Result {
             match (a, b) {
-                (Value::Int32(a), Value::Int32(b)) => a.$checked(*b).map(Value::Int32).ok_or_else(|| Error::out_of_range("integer")),
-                (Value::Int16(a), Value::Int16(b)) => a.$checked(*b).map(Value::Int16).ok_or_else(|| Error::out_of_range("smallint")),
+                (Value::Int32(a), Value::Int32(b)) => {
+                    a.$checked(*b).map(Value::Int32).ok_or_else(|| Error::out_of_range("integer"))
+                }
+                (Value::Int16(a), Value::Int16(b)) => {
+                    a.$checked(*b).map(Value::Int16).ok_or_else(|| Error::out_of_range("smallint"))
+                }
                 (Value::Int16(a), Value::Int32(b)) => {
                     i32::from(*a).$checked(*b).map(Value::Int32).ok_or_else(|| Error::out_of_range("integer"))
                 }
@@ -187,7 +191,9 @@ float_op!(float_multiply, *, |a: f64, b: f64| a != 0.0 && b != 0.0);
 float_op!(float_divide_checked, /, |a: f64, b: f64| a != 0.0 && !b.is_infinite());
 
 pub(super) fn float_divide(context: Context<'_>, a: &Value, b: &Value) -> Result {
-    let nan = |value: &Value| matches!(value, Value::Float4(x) if x.is_nan()) || matches!(value, Value::Float8(x) if x.is_nan());
+    let nan = |value: &Value| {
+        matches!(value, Value::Float4(x) if x.is_nan()) || matches!(value, Value::Float8(x) if x.is_nan())
+    };
     let zero = matches!(b, Value::Float4(b) if *b == 0.0) || matches!(b, Value::Float8(b) if *b == 0.0);
     if zero && !nan(a) { Err(Error::division_by_zero()) } else { float_divide_checked(context, a, b) }
 }

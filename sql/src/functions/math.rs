@@ -50,7 +50,9 @@ fn checked_exp(x: f64) -> std::result::Result<f64, Error> {
 }
 
 fn checked_ln(x: f64) -> std::result::Result<f64, Error> {
-    let bad = |what: &str| Err(Error::new(SqlState::INVALID_ARGUMENT_FOR_LOGARITHM, format!("cannot take logarithm of {what}")));
+    let bad = |what: &str| {
+        Err(Error::new(SqlState::INVALID_ARGUMENT_FOR_LOGARITHM, format!("cannot take logarithm of {what}")))
+    };
     if x == 0.0 {
         bad("zero")
     } else if x < 0.0 {

@@ -111,7 +111,8 @@ impl Pattern {
 
     /// Digits before and after the point.
     fn digits(&self) -> (usize, usize) {
-        let point = self.parts.iter().position(|part| matches!(part, Part::Point | Part::Shift)).unwrap_or(self.parts.len());
+        let point =
+            self.parts.iter().position(|part| matches!(part, Part::Point | Part::Shift)).unwrap_or(self.parts.len());
         let count = |parts: &[Part]| parts.iter().filter(|part| matches!(part, Part::Digit | Part::Zero)).count();
         (count(&self.parts[..point]), count(&self.parts[point..]))
     }
@@ -142,137 +143,181 @@ fn write(number: &Numeric, pattern: &Pattern) -> Result<String> {
     } else {
         number.round(fraction_places as i32)?
     };
-    let negative = rounded.signum() < 0;
     let text = rounded.abs().to_string();
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
-    let places = whole_places + if shifted { fraction_places } else { 0 };
-    let whole = if whole == "0" && places > 0 && fraction_places > 0 && !shifted { "" } else { whole };
-    let overflow = whole.len() > places || !number.is_finite();
-    // Each digit of the pattern takes one of the number's, from the right; those in front are blank, or zero from the first 0 on.
-    let mut first_zero = pattern.parts.iter().filter(|p| matches!(p, Part::Digit | Part::Zero | Part::Point)).position(|p| *p == Part::Zero);
-    if first_zero.is_some_and(|at| at >= places) {
-        first_zero = None;
-    }
-    let has_sign_part = pattern.parts.iter().any(|p| matches!(p, Part::Sign | Part::Minus | Part::SignHere));
-    let leading_sign = pattern.parts.iter().position(|p| *p == Part::Sign) < pattern.parts.iter().position(|p| matches!(p, Part::Digit | Part::Zero));
-    let floating = !has_sign_part || (leading_sign && pattern.parts.contains(&Part::Sign));
-    let mut out = String::new();
-    let mut sign_written = !floating;
-    let mut place = 0;
-    let mut after_point = false;
-    let mut fraction_digits = fraction.chars();
-    // Without filling, zeros at the end of the fraction go, down to the last 0 of the pattern.
-    let shown_fraction = if pattern.fill {
-        fraction_places
-    } else {
-        let asked = last_zero_after_point(pattern);
-        fraction.trim_end_matches('0').len().max(asked)
-    };
-    let mut fraction_at = 0;
-    let sign_text = |plus: &'static str| match (negative, pattern.angle) {
-        (true, true) => "<",
-        (true, false) => "-",
-        (false, _) => plus,
-    };
-    let floating_plus = if pattern.parts.contains(&Part::Sign) { "+" } else if pattern.fill { " " } else { "" };
+    let mut writer = Writer::new(pattern, whole, fraction, whole_places, fraction_places);
+    writer.negative = rounded.signum() < 0;
+    writer.overflow |= !number.is_finite();
     for part in &pattern.parts {
+        writer.part(part);
+    }
+    Ok(writer.finish())
+}
+
+/// A number being written by a pattern, part by part.
+struct Writer<'a> {
+    pattern: &'a Pattern,
+    negative: bool,
+    /// More digits than places: every digit is shown as `#`.
+    overflow: bool,
+    /// Digits before the point, and how many places of the pattern there are for them.
+    whole: &'a str,
+    places: usize,
+    /// Which place comes next, and from which on zeros are shown instead of blanks.
+    place: usize,
+    first_zero: Option<usize>,
+    fraction: std::str::Chars<'a>,
+    fraction_places: usize,
+    /// Digits after the point written so far, and how many are to be.
+    fraction_at: usize,
+    shown_fraction: usize,
+    after_point: bool,
+    shifted: bool,
+    /// The sign goes before the first digit, and has not been written.
+    sign_due: bool,
+    out: String,
+}
+
+impl<'a> Writer<'a> {
+    fn new(
+        pattern: &'a Pattern,
+        whole: &'a str,
+        fraction: &'a str,
+        whole_places: usize,
+        fraction_places: usize,
+    ) -> Self {
+        let shifted = pattern.parts.contains(&Part::Shift);
+        let places = whole_places + if shifted { fraction_places } else { 0 };
+        // Without filling, zeros at the end of the fraction go, down to the last 0 of the pattern.
+        let shown_fraction = if pattern.fill {
+            fraction_places
+        } else {
+            fraction.trim_end_matches('0').len().max(last_zero_after_point(pattern))
+        };
+        // A zero before the point is not shown, unless nothing else would be.
+        let hidden_zero = whole == "0" && places > 0 && fraction_places > 0 && !shifted && shown_fraction > 0;
+        let whole = if hidden_zero { "" } else { whole };
+        let digits = pattern.parts.iter().filter(|part| matches!(part, Part::Digit | Part::Zero | Part::Point));
+        let first_zero = digits.clone().position(|part| *part == Part::Zero).filter(|at| *at < places);
+        let is_digit = |part: &Part| matches!(part, Part::Digit | Part::Zero);
+        let sign = pattern.parts.iter().position(|part| *part == Part::Sign);
+        let leading = sign.is_some() && sign < pattern.parts.iter().position(is_digit);
+        let placed = pattern.parts.iter().any(|part| matches!(part, Part::Sign | Part::Minus | Part::SignHere));
+        Writer {
+            pattern,
+            negative: false,
+            overflow: whole.len() > places,
+            whole,
+            places,
+            place: 0,
+            first_zero,
+            fraction: fraction.chars(),
+            fraction_places,
+            fraction_at: 0,
+            shown_fraction,
+            after_point: false,
+            shifted,
+            sign_due: leading || !placed,
+            out: String::new(),
+        }
+    }
+
+    /// Pushes `shown`, or a blank in its place if the pattern fills up.
+    fn push_or_blank(&mut self, shown: Option<char>) {
+        match shown {
+            Some(c) => self.out.push(c),
+            None if self.pattern.fill => self.out.push(' '),
+            None => {}
+        }
+    }
+
+    /// The sign, if it goes before what comes next.
+    fn push_sign(&mut self) {
+        if !std::mem::take(&mut self.sign_due) {
+            return;
+        }
+        let plus = if self.pattern.parts.contains(&Part::Sign) { Some('+') } else { None };
+        match (self.negative, self.pattern.angle) {
+            (true, true) => self.out.push('<'),
+            (true, false) => self.out.push('-'),
+            (false, _) => self.push_or_blank(plus),
+        }
+    }
+
+    fn part(&mut self, part: &Part) {
         match part {
-            Part::Digit | Part::Zero if after_point && !shifted => {
-                let digit = fraction_digits.next().unwrap_or('0');
-                if overflow {
-                    out.push('#');
-                } else if fraction_at < shown_fraction {
-                    out.push(digit);
-                }
-                fraction_at += 1;
-            }
-            Part::Digit | Part::Zero => {
-                let missing = places.saturating_sub(whole.len());
-                let digit = if overflow {
-                    Some('#')
-                } else if place >= missing {
-                    whole[place - missing..].chars().next()
-                } else if first_zero.is_some_and(|zero| place >= zero) {
-                    Some('0')
-                } else {
-                    None
-                };
-                match digit {
-                    Some(digit) => {
-                        if !sign_written {
-                            out.push_str(sign_text(floating_plus));
-                            sign_written = true;
-                        }
-                        out.push(digit);
-                    }
-                    None if pattern.fill => out.push(' '),
-                    None => {}
-                }
-                place += 1;
-            }
+            Part::Digit | Part::Zero if self.after_point && !self.shifted => self.fraction_digit(),
+            Part::Digit | Part::Zero => self.whole_digit(),
             Part::Point => {
-                after_point = true;
-                if !sign_written {
-                    out.push_str(sign_text(floating_plus));
-                    sign_written = true;
-                }
-                if pattern.fill || shown_fraction > 0 || last_zero_after_point(pattern) > 0 || !overflow {
-                    out.push('.');
-                }
+                self.after_point = true;
+                self.push_sign();
+                self.out.push('.');
             }
             Part::Group => {
-                let missing = places.saturating_sub(whole.len());
-                let begun = overflow || place > missing || first_zero.is_some_and(|zero| place > zero);
-                if begun {
-                    out.push(',');
-                } else if pattern.fill {
-                    out.push(' ');
-                }
+                let missing = self.places.saturating_sub(self.whole.len());
+                let zeros = self.first_zero.is_some_and(|zero| self.place > zero);
+                let begun = self.overflow || self.place > missing || zeros;
+                self.push_or_blank(begun.then_some(','));
             }
-            Part::Sign if floating => {}
-            Part::Sign | Part::SignHere => out.push(if negative { '-' } else { '+' }),
-            Part::Minus => {
-                if negative {
-                    out.push('-');
-                } else if pattern.fill {
-                    out.push(' ');
-                }
-            }
-            Part::Plus => {
-                if !negative {
-                    out.push('+');
-                } else if pattern.fill {
-                    out.push(' ');
-                }
-            }
-            Part::Currency => out.push(' '),
+            Part::Sign if self.sign_due || self.place == 0 => {}
+            Part::Sign | Part::SignHere => self.out.push(if self.negative { '-' } else { '+' }),
+            Part::Minus => self.push_or_blank(self.negative.then_some('-')),
+            Part::Plus => self.push_or_blank((!self.negative).then_some('+')),
+            Part::Currency => self.out.push(' '),
             Part::Ordinal(capitals) => {
-                if !negative && !overflow && fraction_places == 0 {
-                    let ending = ordinal(whole);
-                    out.push_str(&if *capitals { ending.to_uppercase() } else { ending.to_owned() });
+                if !self.negative && !self.overflow && self.fraction_places == 0 {
+                    let ending = ordinal(self.whole);
+                    self.out.push_str(&if *capitals { ending.to_uppercase() } else { ending.to_owned() });
                 }
             }
-            Part::Shift => after_point = true,
-            Part::Literal(text) => out.push_str(text),
+            Part::Shift => self.after_point = true,
+            Part::Literal(text) => self.out.push_str(text),
         }
     }
-    if !sign_written && negative {
-        out.push_str(sign_text(""));
-    }
-    if pattern.angle {
-        if negative {
-            out.push('>');
-        } else if pattern.fill {
-            out.push(' ');
+
+    fn fraction_digit(&mut self) {
+        let digit = self.fraction.next().unwrap_or('0');
+        if self.overflow {
+            self.out.push('#');
+        } else if self.fraction_at < self.shown_fraction {
+            self.out.push(digit);
         }
+        self.fraction_at += 1;
     }
-    Ok(out)
+
+    /// Each digit of the pattern takes one of the number's, from the right; those in front are blank, or zero from the first 0 on.
+    fn whole_digit(&mut self) {
+        let missing = self.places.saturating_sub(self.whole.len());
+        let digit = if self.overflow {
+            Some('#')
+        } else if self.place >= missing {
+            self.whole[self.place - missing..].chars().next()
+        } else {
+            self.first_zero.is_some_and(|zero| self.place >= zero).then_some('0')
+        };
+        if digit.is_some() {
+            self.push_sign();
+        }
+        self.push_or_blank(digit);
+        self.place += 1;
+    }
+
+    fn finish(mut self) -> String {
+        if self.sign_due && self.negative {
+            self.push_sign();
+        }
+        if self.pattern.angle {
+            self.push_or_blank(self.negative.then_some('>'));
+        }
+        self.out
+    }
 }
 
 /// Up to which digit after the point a `0` of the pattern demands one.
 fn last_zero_after_point(pattern: &Pattern) -> usize {
     let Some(point) = pattern.parts.iter().position(|part| *part == Part::Point) else { return 0 };
-    let digits: Vec<&Part> = pattern.parts[point..].iter().filter(|part| matches!(part, Part::Digit | Part::Zero)).collect();
+    let digits: Vec<&Part> =
+        pattern.parts[point..].iter().filter(|part| matches!(part, Part::Digit | Part::Zero)).collect();
     digits.iter().rposition(|part| **part == Part::Zero).map_or(0, |last| last + 1)
 }
 
@@ -294,23 +339,37 @@ fn scientific(number: &Numeric, pattern: &Pattern) -> Result<String> {
     }
     let coefficient = number.coefficient().unsigned_abs();
     let digits = coefficient.to_string();
-    let mut exponent = if coefficient == 0 { 0 } else { digits.len() as i32 - 1 - i32::from(number.scale()) };
-    // Rounded to the digits shown, which may carry into one more.
+    let exponent = if coefficient == 0 { 0 } else { digits.len() as i32 - 1 - i32::from(number.scale()) };
+    // Rounded to the digits shown; what carries into one more stays there (10.0e+01), as in PostgreSQL.
     let scale = digits.len() as u8 - 1;
-    let mut mantissa = Numeric::new(coefficient as i128, if coefficient == 0 { 0 } else { scale })?.round(fraction_places as i32)?;
-    if mantissa >= Numeric::from(10i32) {
-        mantissa = mantissa.div(&Numeric::from(10i32))?.round(fraction_places as i32)?;
-        exponent += 1;
-    }
-    let sign = if number.signum() < 0 { "-" } else if pattern.fill { " " } else { "" };
+    let mantissa =
+        Numeric::new(coefficient as i128, if coefficient == 0 { 0 } else { scale })?.round(fraction_places as i32)?;
+    let sign = if number.signum() < 0 {
+        "-"
+    } else if pattern.fill {
+        " "
+    } else {
+        ""
+    };
     let exponent_sign = if exponent < 0 { '-' } else { '+' };
     Ok(format!("{sign}{mantissa}e{exponent_sign}{:02}", exponent.abs()))
 }
 
 fn roman(number: &Numeric, fill: bool, capitals: bool) -> String {
     const NUMERALS: [(i64, &str); 13] = [
-        (1000, "M"), (900, "CM"), (500, "D"), (400, "CD"), (100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"),
-        (4, "IV"), (1, "I"),
+        (1000, "M"),
+        (900, "CM"),
+        (500, "D"),
+        (400, "CD"),
+        (100, "C"),
+        (90, "XC"),
+        (50, "L"),
+        (40, "XL"),
+        (10, "X"),
+        (9, "IX"),
+        (5, "V"),
+        (4, "IV"),
+        (1, "I"),
     ];
     let mut out = String::new();
     match number.to_i64() {
@@ -344,7 +403,10 @@ pub(super) fn to_number(_: Context<'_>, a: &[Value]) -> Result<Value> {
         }
     }
     if whole.is_empty() && fraction.is_empty() {
-        return Err(Error::new(SqlState::INVALID_TEXT_REPRESENTATION, format!("invalid input syntax for type numeric: \"{input}\"")));
+        return Err(Error::new(
+            SqlState::INVALID_TEXT_REPRESENTATION,
+            format!("invalid input syntax for type numeric: \"{input}\""),
+        ));
     }
     let number = Numeric::parse(&format!("{whole}.{fraction}"))?;
     Ok(Value::Numeric(if negative { number.neg() } else { number }))

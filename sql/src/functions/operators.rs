@@ -2,7 +2,10 @@
 
 use crate::error::{Error, SqlState};
 use crate::functions::resolve::{Choice, choose};
-use crate::functions::{BinaryEval, BinaryFn, BinaryOp, EvalContext, UnaryEval, UnaryFn, UnaryOp, Volatility, arithmetic, dates, pattern, strings};
+use crate::functions::{
+    BinaryEval, BinaryFn, BinaryOp, EvalContext, UnaryEval, UnaryFn, UnaryOp, Volatility, arithmetic, dates, pattern,
+    strings,
+};
 use crate::types::{Category, Type};
 use crate::value::Value;
 

@@ -91,13 +91,22 @@ fn compile(pattern: &str, insensitive: bool) -> Result<Regex> {
     let translated = if literal {
         regex::escape(body)
     } else {
-        body.replace("[[:<:]]", r"\b{start}").replace("[[:>:]]", r"\b{end}").replace("\\m", r"\b{start}").replace("\\M", r"\b{end}").replace("\\y", r"\b")
+        body.replace("[[:<:]]", r"\b{start}")
+            .replace("[[:>:]]", r"\b{end}")
+            .replace("\\m", r"\b{start}")
+            .replace("\\M", r"\b{end}")
+            .replace("\\y", r"\b")
     };
-    RegexBuilder::new(&translated).case_insensitive(insensitive).dot_matches_new_line(true).size_limit(1 << 20).build().map_err(|error| {
-        let reason = error.to_string();
-        let last = reason.lines().last().unwrap_or("cannot be compiled").trim_start_matches("error: ").to_owned();
-        Error::new(SqlState::INVALID_REGULAR_EXPRESSION, format!("invalid regular expression: {last}"))
-    })
+    RegexBuilder::new(&translated)
+        .case_insensitive(insensitive)
+        .dot_matches_new_line(true)
+        .size_limit(1 << 20)
+        .build()
+        .map_err(|error| {
+            let reason = error.to_string();
+            let last = reason.lines().last().unwrap_or("cannot be compiled").trim_start_matches("error: ").to_owned();
+            Error::new(SqlState::INVALID_REGULAR_EXPRESSION, format!("invalid regular expression: {last}"))
+        })
 }
 
 fn texts<'a>(a: &'a Value, b: &'a Value) -> Result<(&'a str, &'a str)> {
@@ -153,11 +162,24 @@ mod tests {
 
     #[test]
     fn like_matches_as_postgres_does() {
-        let yes = [("abc", "abc"), ("abc", "a%"), ("abc", "_b_"), ("abc", "%c"), ("", "%"), ("", ""), ("a%c", "a\\%c"), ("äöü", "_ö_"), ("aXbXc", "a%X%c"), ("aaa", "%a_"), ("abcabd", "%abd")];
+        let yes = [
+            ("abc", "abc"),
+            ("abc", "a%"),
+            ("abc", "_b_"),
+            ("abc", "%c"),
+            ("", "%"),
+            ("", ""),
+            ("a%c", "a\\%c"),
+            ("äöü", "_ö_"),
+            ("aXbXc", "a%X%c"),
+            ("aaa", "%a_"),
+            ("abcabd", "%abd"),
+        ];
         for (text, pattern) in yes {
             assert_eq!(like(text, pattern, Some('\\')), Ok(true), "{text} LIKE {pattern}");
         }
-        for (text, pattern) in [("abc", "b"), ("abc", "c%"), ("", "_"), ("abc", "a\\%c"), ("ab", "a__"), ("Abc", "abc")] {
+        for (text, pattern) in [("abc", "b"), ("abc", "c%"), ("", "_"), ("abc", "a\\%c"), ("ab", "a__"), ("Abc", "abc")]
+        {
             assert_eq!(like(text, pattern, Some('\\')), Ok(false), "{text} LIKE {pattern}");
         }
         assert_eq!(like("a\\c", "a\\c", None), Ok(true));
@@ -182,7 +204,11 @@ mod tests {
         assert_eq!(regex_matches("axb", "***=a.b", false), Ok(false));
         assert_eq!(regex_matches("one two", "\\mtwo\\M", false), Ok(true));
         for bad in ["(", "(a)\\1", "(?=a)"] {
-            assert_eq!(regex_matches("a", bad, false).map_err(|e| e.code), Err(SqlState::INVALID_REGULAR_EXPRESSION), "{bad}");
+            assert_eq!(
+                regex_matches("a", bad, false).map_err(|e| e.code),
+                Err(SqlState::INVALID_REGULAR_EXPRESSION),
+                "{bad}"
+            );
         }
     }
 }

@@ -4,7 +4,10 @@ use crate::cast::{CastContext, can_cast, resolve_cast};
 use crate::error::Error;
 use crate::functions::resolve::{ANY, Choice, choose};
 use crate::functions::system::{ambiguous_function, no_function};
-use crate::functions::{Body, FunctionEval, FunctionSig, Volatility, dates, math, numeric_format, strings, system, time_format};
+use crate::functions::{
+    Body, FunctionEval, FunctionSig, Volatility, date_make, date_parts, dates, math, numeric_format, strings, system,
+    time_format,
+};
 use crate::types::Type;
 use crate::value::Value;
 
@@ -190,30 +193,30 @@ const TABLE: &[Entry] = functions! {
     stable "current_date"() -> DATE, dates::current_date;
     stable "localtimestamp"() -> TIMESTAMP, dates::local_timestamp;
     stable "localtime"() -> TIME, dates::local_time;
-    fixed "extract"(TEXT, DATE) -> NUMERIC, dates::extract_function;
-    fixed "extract"(TEXT, TIME) -> NUMERIC, dates::extract_function;
-    fixed "extract"(TEXT, TIMESTAMP) -> NUMERIC, dates::extract_function;
-    stable "extract"(TEXT, TIMESTAMPTZ) -> NUMERIC, dates::extract_function;
-    fixed "extract"(TEXT, INTERVAL) -> NUMERIC, dates::extract_function;
-    fixed "date_part"(TEXT, DATE) -> FLOAT8, dates::date_part_function;
-    fixed "date_part"(TEXT, TIME) -> FLOAT8, dates::date_part_function;
-    fixed "date_part"(TEXT, TIMESTAMP) -> FLOAT8, dates::date_part_function;
-    stable "date_part"(TEXT, TIMESTAMPTZ) -> FLOAT8, dates::date_part_function;
-    fixed "date_part"(TEXT, INTERVAL) -> FLOAT8, dates::date_part_function;
-    fixed "date_trunc"(TEXT, TIMESTAMP) -> TIMESTAMP, dates::date_trunc;
-    stable "date_trunc"(TEXT, TIMESTAMPTZ) -> TIMESTAMPTZ, dates::date_trunc;
-    fixed "date_trunc"(TEXT, INTERVAL) -> INTERVAL, dates::date_trunc;
-    fixed "date_trunc"(TEXT, TIMESTAMPTZ, TEXT) -> TIMESTAMPTZ, dates::date_trunc_zone;
+    fixed "extract"(TEXT, DATE) -> NUMERIC, date_parts::extract_function;
+    fixed "extract"(TEXT, TIME) -> NUMERIC, date_parts::extract_function;
+    fixed "extract"(TEXT, TIMESTAMP) -> NUMERIC, date_parts::extract_function;
+    stable "extract"(TEXT, TIMESTAMPTZ) -> NUMERIC, date_parts::extract_function;
+    fixed "extract"(TEXT, INTERVAL) -> NUMERIC, date_parts::extract_function;
+    fixed "date_part"(TEXT, DATE) -> FLOAT8, date_parts::date_part_function;
+    fixed "date_part"(TEXT, TIME) -> FLOAT8, date_parts::date_part_function;
+    fixed "date_part"(TEXT, TIMESTAMP) -> FLOAT8, date_parts::date_part_function;
+    stable "date_part"(TEXT, TIMESTAMPTZ) -> FLOAT8, date_parts::date_part_function;
+    fixed "date_part"(TEXT, INTERVAL) -> FLOAT8, date_parts::date_part_function;
+    fixed "date_trunc"(TEXT, TIMESTAMP) -> TIMESTAMP, date_parts::date_trunc;
+    stable "date_trunc"(TEXT, TIMESTAMPTZ) -> TIMESTAMPTZ, date_parts::date_trunc;
+    fixed "date_trunc"(TEXT, INTERVAL) -> INTERVAL, date_parts::date_trunc;
+    fixed "date_trunc"(TEXT, TIMESTAMPTZ, TEXT) -> TIMESTAMPTZ, date_parts::date_trunc_zone;
     stable "age"(TIMESTAMP) -> INTERVAL, dates::age;
     stable "age"(TIMESTAMPTZ) -> INTERVAL, dates::age;
     fixed "age"(TIMESTAMP, TIMESTAMP) -> INTERVAL, dates::age;
     stable "age"(TIMESTAMPTZ, TIMESTAMPTZ) -> INTERVAL, dates::age;
-    fixed "make_date"(INT4, INT4, INT4) -> DATE, dates::make_date;
-    fixed "make_time"(INT4, INT4, FLOAT8) -> TIME, dates::make_time;
-    fixed "make_timestamp"(INT4, INT4, INT4, INT4, INT4, FLOAT8) -> TIMESTAMP, dates::make_timestamp;
-    stable "make_timestamptz"(INT4, INT4, INT4, INT4, INT4, FLOAT8) -> TIMESTAMPTZ, dates::make_timestamptz;
-    stable "make_timestamptz"(INT4, INT4, INT4, INT4, INT4, FLOAT8, TEXT) -> TIMESTAMPTZ, dates::make_timestamptz;
-    fixed "to_timestamp"(FLOAT8) -> TIMESTAMPTZ, dates::to_timestamp;
+    fixed "make_date"(INT4, INT4, INT4) -> DATE, date_make::make_date;
+    fixed "make_time"(INT4, INT4, FLOAT8) -> TIME, date_make::make_time;
+    fixed "make_timestamp"(INT4, INT4, INT4, INT4, INT4, FLOAT8) -> TIMESTAMP, date_make::make_timestamp;
+    stable "make_timestamptz"(INT4, INT4, INT4, INT4, INT4, FLOAT8) -> TIMESTAMPTZ, date_make::make_timestamptz;
+    stable "make_timestamptz"(INT4, INT4, INT4, INT4, INT4, FLOAT8, TEXT) -> TIMESTAMPTZ, date_make::make_timestamptz;
+    fixed "to_timestamp"(FLOAT8) -> TIMESTAMPTZ, date_make::to_timestamp;
     stable "to_timestamp"(TEXT, TEXT) -> TIMESTAMPTZ, time_format::to_timestamp;
     stable "to_date"(TEXT, TEXT) -> DATE, time_format::to_date;
     fixed "justify_days"(INTERVAL) -> INTERVAL, dates::justify_days;
@@ -303,7 +306,11 @@ pub fn resolve_function(name: &str, arguments: &[Type]) -> Result<FunctionSig, E
         if arguments.len() < fixed.len() || arguments.is_empty() {
             return Err(no_function(name, arguments));
         }
-        let resolved = arguments.iter().enumerate().map(|(i, given)| fixed.get(i).cloned().unwrap_or_else(|| settled(given))).collect();
+        let resolved = arguments
+            .iter()
+            .enumerate()
+            .map(|(i, given)| fixed.get(i).cloned().unwrap_or_else(|| settled(given)))
+            .collect();
         return Ok(FunctionSig {
             name: name.to_owned(),
             arguments: resolved,
@@ -314,7 +321,12 @@ pub fn resolve_function(name: &str, arguments: &[Type]) -> Result<FunctionSig, E
         });
     }
     let base: Vec<Type> = arguments.iter().map(Type::base).collect();
-    let candidates = || TABLE.iter().filter(|entry| entry.name == name && takes_arrays(entry, &base)).map(|entry| (entry, entry.parameters));
+    let candidates = || {
+        TABLE
+            .iter()
+            .filter(|entry| entry.name == name && takes_arrays(entry, &base))
+            .map(|entry| (entry, entry.parameters))
+    };
     // A function's name that is a type's, with one argument, is a cast unless a function fits exactly.
     let exact = candidates().any(|(_, parameters)| {
         parameters.len() == base.len() && parameters.iter().zip(&base).all(|(p, a)| p.same_base(a))

@@ -39,7 +39,10 @@ pub(super) fn choose<'a, T: Copy>(candidates: impl Iterator<Item = (T, &'a [Type
 }
 
 fn accepts(parameter: &Type, argument: &Type) -> bool {
-    matches!(argument, Type::Unknown) || parameter.same_base(&ANY) || parameter.same_base(argument) || is_implicit(argument, parameter)
+    matches!(argument, Type::Unknown)
+        || parameter.same_base(&ANY)
+        || parameter.same_base(argument)
+        || is_implicit(argument, parameter)
 }
 
 fn narrow<T: Copy>(mut candidates: Vec<(T, &[Type])>, arguments: &[Type]) -> Choice<T> {

@@ -88,7 +88,11 @@ pub(super) fn initcap(_: Context<'_>, a: &[Value]) -> Result<Value> {
     let mut inside = false;
     let mut out = String::new();
     for c in text(&a[0])?.chars() {
-        if inside { out.extend(c.to_lowercase()) } else { out.extend(c.to_uppercase()) }
+        if inside {
+            out.extend(c.to_lowercase())
+        } else {
+            out.extend(c.to_uppercase())
+        }
         inside = c.is_alphanumeric();
     }
     Ok(Value::text(out))
@@ -97,7 +101,9 @@ pub(super) fn initcap(_: Context<'_>, a: &[Value]) -> Result<Value> {
 /// The part of a sequence of `len` items from position `start` (1-based) on, `wanted` items at most.
 fn span(start: i64, wanted: Option<i64>, len: usize) -> Result<(usize, usize)> {
     let end = match wanted {
-        Some(wanted) if wanted < 0 => return Err(Error::new(SqlState::SUBSTRING_ERROR, "negative substring length not allowed")),
+        Some(wanted) if wanted < 0 => {
+            return Err(Error::new(SqlState::SUBSTRING_ERROR, "negative substring length not allowed"));
+        }
         Some(wanted) => start.saturating_add(wanted),
         None => i64::MAX,
     };
@@ -153,7 +159,7 @@ pub(super) fn right(_: Context<'_>, a: &[Value]) -> Result<Value> {
     Ok(Value::text(substring_of(subject, skipped + 1, None)?))
 }
 
-fn trim_set<'a>(a: &'a [Value]) -> Result<(&'a str, Vec<char>)> {
+fn trim_set(a: &[Value]) -> Result<(&str, Vec<char>)> {
     let set = match a.get(1) {
         Some(set) => text(set)?.chars().collect(),
         None => vec![' '],
@@ -306,7 +312,8 @@ pub(super) fn concat_ws(context: Context<'_>, a: &[Value]) -> Result<Value> {
     if a[0].is_null() {
         return Ok(Value::Null);
     }
-    let parts: Vec<String> = a[1..].iter().filter(|value| !value.is_null()).map(|value| shown(context, value)).collect();
+    let parts: Vec<String> =
+        a[1..].iter().filter(|value| !value.is_null()).map(|value| shown(context, value)).collect();
     Ok(Value::text(parts.join(text(&a[0])?)))
 }
 
@@ -358,7 +365,12 @@ pub(super) fn format_function(context: Context<'_>, a: &[Value]) -> Result<Value
         let argument = a.get(at).ok_or_else(|| bad("too few arguments for format()".to_owned()))?;
         let shown = match (kind, argument) {
             ('s', argument) => shown(context, argument),
-            ('I', Value::Null) => return Err(Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, "null values cannot be formatted as an SQL identifier")),
+            ('I', Value::Null) => {
+                return Err(Error::new(
+                    SqlState::NULL_VALUE_NOT_ALLOWED,
+                    "null values cannot be formatted as an SQL identifier",
+                ));
+            }
             ('I', argument) => super::quote_ident(&shown(context, argument)),
             ('L', Value::Null) => "NULL".to_owned(),
             ('L', argument) => super::quote_literal(&shown(context, argument)),
@@ -512,7 +524,11 @@ pub(super) fn regexp_replace(_: Context<'_>, a: &[Value]) -> Result<Value> {
         }
     }
     with_regex(&pattern, insensitive, |regex| {
-        let replaced = if all { regex.replace_all(subject, replacement.as_str()) } else { regex.replace(subject, replacement.as_str()) };
+        let replaced = if all {
+            regex.replace_all(subject, replacement.as_str())
+        } else {
+            regex.replace(subject, replacement.as_str())
+        };
         Value::text(replaced.as_ref())
     })
 }
@@ -524,7 +540,9 @@ pub(super) fn regexp_match(_: Context<'_>, a: &[Value]) -> Result<Value> {
         None => Value::Null,
         Some(captures) => {
             let first = usize::from(captures.len() > 1);
-            let groups = (first..captures.len()).map(|i| captures.get(i).map(|found| found.as_str().to_owned()).into()).collect();
+            let groups = (first..captures.len())
+                .map(|i| captures.get(i).map(|found| found.as_str().to_owned()).into())
+                .collect();
             Value::Array(std::sync::Arc::new(Array::new(crate::types::Type::Text, groups)))
         }
     })
@@ -561,7 +579,9 @@ pub(super) fn array_to_string(context: Context<'_>, a: &[Value]) -> Result<Value
     let parts: Vec<String> = array(&a[0])?
         .values()
         .iter()
-        .filter_map(|value| if value.is_null() { null.map(str::to_owned) } else { Some(to_text(value, context.format())) })
+        .filter_map(
+            |value| if value.is_null() { null.map(str::to_owned) } else { Some(to_text(value, context.format())) },
+        )
         .collect();
     Ok(Value::text(parts.join(text(&a[1])?)))
 }

@@ -11,7 +11,11 @@ pub(crate) struct TestContext {
 
 pub(crate) fn test_context() -> TestContext {
     let now = days_from_civil(2024, 7, 1) * USECS_PER_DAY + USECS_PER_DAY / 2;
-    let format = FormatSettings { time_zone: TimeZone::parse("Europe/Berlin").expect("known"), now: Some(now), ..FormatSettings::default() };
+    let format = FormatSettings {
+        time_zone: TimeZone::parse("Europe/Berlin").expect("known"),
+        now: Some(now),
+        ..FormatSettings::default()
+    };
     TestContext { format, now }
 }
 
@@ -59,7 +63,9 @@ pub(super) fn literal(text: &str) -> (Value, Type) {
     if let Some((value, ty)) = text.split_once("::") {
         let ty = ty.strip_suffix(')').and_then(|t| t.split_once('(')).map_or_else(
             || Type::from_name(ty, &[]),
-            |(name, modifiers)| Type::from_name(name, &modifiers.split(',').map(|m| m.parse().expect("a number")).collect::<Vec<_>>()),
+            |(name, modifiers)| {
+                Type::from_name(name, &modifiers.split(',').map(|m| m.parse().expect("a number")).collect::<Vec<_>>())
+            },
         );
         let ty = ty.expect("a type");
         let (value, from) = literal(value);
@@ -102,8 +108,12 @@ pub(super) fn call(name: &str, arguments: &[&str]) -> Result<String, String> {
     let context = test_context();
     let (values, types): (Vec<Value>, Vec<Type>) = arguments.iter().map(|a| literal(a)).unzip();
     let function = resolve_function(name, &types).map_err(|e| e.code.to_string())?;
-    let values: Vec<Value> =
-        values.into_iter().zip(&types).zip(&function.arguments).map(|((value, from), to)| coerce(&context, value, from, to)).collect();
+    let values: Vec<Value> = values
+        .into_iter()
+        .zip(&types)
+        .zip(&function.arguments)
+        .map(|((value, from), to)| coerce(&context, value, from, to))
+        .collect();
     function.call(&context, &values).map(|value| show(&value, &function.result)).map_err(|e| e.code.to_string())
 }
 
@@ -119,8 +129,33 @@ pub(super) fn binary(left: &str, op: BinaryOp, right: &str) -> Result<String, St
 pub(super) fn op(symbol: &str) -> BinaryOp {
     use BinaryOp::*;
     let all = [
-        Add, Subtract, Multiply, Divide, Modulo, Power, Equal, NotEqual, Less, LessEqual, Greater, GreaterEqual, Concat, Like, NotLike, ILike,
-        NotILike, Match, NotMatch, MatchInsensitive, NotMatchInsensitive, BitAnd, BitOr, BitXor, ShiftLeft, ShiftRight, AtTimeZone,
+        Add,
+        Subtract,
+        Multiply,
+        Divide,
+        Modulo,
+        Power,
+        Equal,
+        NotEqual,
+        Less,
+        LessEqual,
+        Greater,
+        GreaterEqual,
+        Concat,
+        Like,
+        NotLike,
+        ILike,
+        NotILike,
+        Match,
+        NotMatch,
+        MatchInsensitive,
+        NotMatchInsensitive,
+        BitAnd,
+        BitOr,
+        BitXor,
+        ShiftLeft,
+        ShiftRight,
+        AtTimeZone,
     ];
     all.into_iter().find(|op| op.symbol() == symbol).expect("an operator")
 }

@@ -3,27 +3,40 @@
 use crate::cast::is_infinite;
 use crate::error::{Error, SqlState};
 use crate::functions::EvalContext;
-use crate::functions::dates::{day_of_week, iso_week};
+use crate::functions::date_parts::{day_of_week, iso_week};
 use crate::functions::numeric_format::ordinal;
 use crate::value::{
-    Civil, Timed, USECS_PER_SEC, Value, check_date, check_timestamp, civil_from_days, days_from_civil, days_in_month, mismatch,
-    split_timestamp, timestamp_from_parts,
+    Civil, Timed, USECS_PER_SEC, Value, check_date, check_timestamp, civil_from_days, days_from_civil, days_in_month,
+    mismatch, split_timestamp, timestamp_from_parts,
 };
 
 type Result<T> = std::result::Result<T, Error>;
 type Context<'a> = &'a dyn EvalContext;
 
-const MONTHS: [&str; 12] =
-    ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const ROMAN_MONTHS: [&str; 12] = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII"];
 
 /// The patterns, longer ones before their beginnings. Case matters only for what is written in letters.
 const KEYWORDS: &[&str] = &[
-    "A.D.", "AD", "A.M.", "AM", "B.C.", "BC", "CC", "DAY", "Day", "day", "DDD", "DD", "DY", "Dy", "dy", "D", "FF1", "FF2", "FF3", "FF4",
-    "FF5", "FF6", "FX", "HH24", "HH12", "HH", "IDDD", "ID", "IW", "IYYY", "IYY", "IY", "I", "J", "MI", "MM", "MONTH", "Month", "month",
-    "MON", "Mon", "mon", "MS", "OF", "P.M.", "PM", "Q", "RM", "rm", "SSSSS", "SSSS", "SS", "TZH", "TZM", "TZ", "tz", "US", "WW", "W",
-    "Y,YYY", "YYYY", "YYY", "YY", "Y", "a.d.", "ad", "a.m.", "am", "b.c.", "bc", "p.m.", "pm",
+    "A.D.", "AD", "A.M.", "AM", "B.C.", "BC", "CC", "DAY", "Day", "day", "DDD", "DD", "DY", "Dy", "dy", "D", "FF1",
+    "FF2", "FF3", "FF4", "FF5", "FF6", "FX", "HH24", "HH12", "HH", "IDDD", "ID", "IW", "IYYY", "IYY", "IY", "I", "J",
+    "MI", "MM", "MONTH", "Month", "month", "MON", "Mon", "mon", "MS", "OF", "P.M.", "PM", "Q", "RM", "rm", "SSSSS",
+    "SSSS", "SS", "TZH", "TZM", "TZ", "tz", "US", "WW", "W", "Y,YYY", "YYYY", "YYY", "YY", "Y", "a.d.", "ad", "a.m.",
+    "am", "b.c.", "bc", "p.m.", "pm",
 ];
 
 enum Item<'a> {
@@ -164,11 +177,36 @@ fn write_key(key: &'static str, plain: bool, moment: &Moment) -> Result<String> 
     let upper = key.to_ascii_uppercase();
     let of_calendar = matches!(
         upper.as_str(),
-        "MONTH" | "MON" | "DAY" | "DY" | "D" | "ID" | "DDD" | "IDDD" | "W" | "WW" | "IW" | "IYYY" | "IYY" | "IY" | "I" | "TZ" | "TZH" | "TZM" | "OF" | "BC" | "B.C." | "AD" | "A.D."
+        "MONTH"
+            | "MON"
+            | "DAY"
+            | "DY"
+            | "D"
+            | "ID"
+            | "DDD"
+            | "IDDD"
+            | "W"
+            | "WW"
+            | "IW"
+            | "IYYY"
+            | "IYY"
+            | "IY"
+            | "I"
+            | "TZ"
+            | "TZH"
+            | "TZM"
+            | "OF"
+            | "BC"
+            | "B.C."
+            | "AD"
+            | "A.D."
     );
     if moment.interval && of_calendar {
-        return Err(Error::new(SqlState::INVALID_DATETIME_FORMAT, "invalid format specification for an interval value")
-            .with_hint("Intervals are not tied to specific calendar dates."));
+        return Err(Error::new(
+            SqlState::INVALID_DATETIME_FORMAT,
+            "invalid format specification for an interval value",
+        )
+        .with_hint("Intervals are not tied to specific calendar dates."));
     }
     // Names follow the case in which the pattern is written.
     let cased = |text: &str| match (key.chars().next(), key.chars().nth(1)) {
@@ -187,7 +225,16 @@ fn write_key(key: &'static str, plain: bool, moment: &Moment) -> Result<String> 
         "IYY" => number(iso_year % 1000, 3),
         "IY" => number(iso_year % 100, 2),
         "I" => number(iso_year % 10, 1),
-        "CC" => number(if moment.interval { year / 100 } else if civil.year > 0 { (year - 1) / 100 + 1 } else { -(year / 100 + 1) }, 2),
+        "CC" => number(
+            if moment.interval {
+                year / 100
+            } else if civil.year > 0 {
+                (year - 1) / 100 + 1
+            } else {
+                -(year / 100 + 1)
+            },
+            2,
+        ),
         "MM" => number(i64::from(civil.month), 2),
         "MONTH" => name(&cased(MONTHS[month]), 9),
         "MON" => cased(&MONTHS[month][..3]),
@@ -271,7 +318,9 @@ fn read(input: &str, pattern: &str) -> Result<Reading> {
                 let separator = text.chars().all(|c| !c.is_alphanumeric());
                 if separator {
                     if !rest.starts_with('-') || !text.contains(' ') {
-                        rest = rest.strip_prefix(|c: char| !c.is_alphanumeric() && c != '+' || text.contains(c)).unwrap_or(rest);
+                        rest = rest
+                            .strip_prefix(|c: char| !c.is_alphanumeric() && c != '+' || text.contains(c))
+                            .unwrap_or(rest);
                     }
                     rest = rest.trim_start();
                 } else {
@@ -311,7 +360,8 @@ fn read_key<'a>(key: &str, rest: &'a str, adjoining: bool, reading: &mut Reading
             }
         }
         let shown: String = rest.chars().take(9).collect();
-        Err(bad_value(&shown, key).with_detail("The given value did not match any of the allowed values for this field."))
+        Err(bad_value(&shown, key)
+            .with_detail("The given value did not match any of the allowed values for this field."))
     };
     let fraction = |width: usize| -> Result<(i64, &'a str)> {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count().min(width);
@@ -345,7 +395,10 @@ fn read_key<'a>(key: &str, rest: &'a str, adjoining: bool, reading: &mut Reading
         "AD" | "BC" => word(&["AD", "BC"], 2)?,
         "A.D." | "B.C." => word(&["A.D.", "B.C."], 4)?,
         _ => {
-            return Err(Error::unsupported(format!("the pattern \"{key}\" in to_timestamp and to_date"), "Use YYYY, MM, DD, HH24, MI, SS and the like."));
+            return Err(Error::unsupported(
+                format!("the pattern \"{key}\" in to_timestamp and to_date"),
+                "Use YYYY, MM, DD, HH24, MI, SS and the like.",
+            ));
         }
     };
     let near = |value: i64, digits: usize| {
@@ -355,8 +408,20 @@ fn read_key<'a>(key: &str, rest: &'a str, adjoining: bool, reading: &mut Reading
         } else {
             match digits {
                 1 => 2020 + value,
-                2 => if value < 70 { 2000 + value } else { 1900 + value },
-                _ => if value < 520 { 2000 + value } else { 1000 + value },
+                2 => {
+                    if value < 70 {
+                        2000 + value
+                    } else {
+                        1900 + value
+                    }
+                }
+                _ => {
+                    if value < 520 {
+                        2000 + value
+                    } else {
+                        1000 + value
+                    }
+                }
             }
         }
     };
@@ -401,14 +466,25 @@ impl Reading {
         if let Some(julian) = self.julian {
             return Ok(julian - 2_451_545);
         }
-        let out_of_range =
-            || Error::new(SqlState::DATETIME_FIELD_OVERFLOW, format!("date/time field value out of range: \"{input}\""));
+        let out_of_range = || {
+            Error::new(SqlState::DATETIME_FIELD_OVERFLOW, format!("date/time field value out of range: \"{input}\""))
+        };
         let year = self.year.unwrap_or(0);
         // Without a year it is 1 BC, as in PostgreSQL.
-        let year = if self.before_christ && year > 0 { 1 - year } else if year < 0 { year + 1 } else { year };
+        let year = if self.before_christ && year > 0 {
+            1 - year
+        } else if year < 0 {
+            year + 1
+        } else {
+            year
+        };
         if let Some(day) = self.day_of_year {
             let length = days_from_civil(year + 1, 1, 1) - days_from_civil(year, 1, 1);
-            return if (1..=length).contains(&day) { Ok(days_from_civil(year, 1, 1) + day - 1) } else { Err(out_of_range()) };
+            return if (1..=length).contains(&day) {
+                Ok(days_from_civil(year, 1, 1) + day - 1)
+            } else {
+                Err(out_of_range())
+            };
         }
         let (month, day) = (self.month.unwrap_or(1), self.day.unwrap_or(1));
         if !(1..=12).contains(&month) || !(1..=days_in_month(year, month)).contains(&day) {
@@ -427,7 +503,10 @@ impl Reading {
             (true, true) => self.hour % 12 + 12,
         };
         if !(0..24).contains(&hour) || !(0..60).contains(&self.minute) || !(0..60).contains(&self.second) {
-            return Err(Error::new(SqlState::DATETIME_FIELD_OVERFLOW, format!("date/time field value out of range: \"{input}\"")));
+            return Err(Error::new(
+                SqlState::DATETIME_FIELD_OVERFLOW,
+                format!("date/time field value out of range: \"{input}\""),
+            ));
         }
         Ok((hour * 3600 + self.minute * 60 + self.second) * USECS_PER_SEC + self.micro)
     }

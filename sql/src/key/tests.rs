@@ -32,12 +32,25 @@ impl Random {
                 let sign = if bits & 1 << 40 == 0 { 1 } else { -1 };
                 Value::Numeric(Numeric::new(wide % 10i128.pow(37) * sign, (bits >> 20) as u8 % 60).expect("fits"))
             }
-            Type::Bytea => Value::bytes((0..bits % 5).map(|i| [0, 1, 255, 7][(bits >> (i * 2 + 8)) as usize % 4]).collect::<Vec<u8>>()),
-            Type::Char(_) => Value::Char((0..bits % 4).map(|i| ['a', ' ', 'b', '\u{1}'][(bits >> (i * 2 + 8)) as usize % 4]).collect::<String>().into()),
-            Type::Text => Value::text((0..bits % 5).map(|i| ['a', '\u{1}', 'ä', 'b'][(bits >> (i * 2 + 8)) as usize % 4]).collect::<String>()),
+            Type::Bytea => Value::bytes(
+                (0..bits % 5).map(|i| [0, 1, 255, 7][(bits >> (i * 2 + 8)) as usize % 4]).collect::<Vec<u8>>(),
+            ),
+            Type::Char(_) => Value::Char(
+                (0..bits % 4)
+                    .map(|i| ['a', ' ', 'b', '\u{1}'][(bits >> (i * 2 + 8)) as usize % 4])
+                    .collect::<String>()
+                    .into(),
+            ),
+            Type::Text => Value::text(
+                (0..bits % 5).map(|i| ['a', '\u{1}', 'ä', 'b'][(bits >> (i * 2 + 8)) as usize % 4]).collect::<String>(),
+            ),
             Type::Date => Value::Date(shifted as i32),
             Type::Timestamp(_) => Value::Timestamp(shifted),
-            Type::Interval => Value::Interval(Interval { months: (bits % 5) as i32 - 2, days: (bits >> 8) as i32 % 70, micros: shifted }),
+            Type::Interval => Value::Interval(Interval {
+                months: (bits % 5) as i32 - 2,
+                days: (bits >> 8) as i32 % 70,
+                micros: shifted,
+            }),
             Type::Uuid => Value::Uuid(uuid::Uuid::from_u128(u128::from(bits) << 64 | u128::from(self.next()))),
             _ => Value::Oid(bits as u32),
         }
@@ -88,10 +101,59 @@ fn encodings_order_as_values_do() {
 #[test]
 fn edges_order_as_values_do() {
     let sorted = [
-        vec![Value::Int64(i64::MIN), Value::Int32(i32::MIN), Value::Int16(-257), Value::Int64(-256), Value::Int32(-1), Value::Int16(0), Value::Int64(1), Value::Int32(255), Value::Int64(256), Value::Int64(i64::MAX), Value::Null],
-        vec![Value::Float8(f64::NEG_INFINITY), Value::Float8(-1e300), Value::Float8(-5e-324), Value::Float8(0.0), Value::Float8(5e-324), Value::Float8(f64::INFINITY), Value::Float8(f64::NAN), Value::Null],
-        ["-Infinity", "-1e37", "-123.45", "-123.4", "-100", "-0.001", "0", "1e-200", "0.001", "0.0011", "9", "10", "12", "100", "1e37", "Infinity", "NaN"].map(number).to_vec(),
-        vec![Value::bytes(vec![]), Value::bytes(vec![0]), Value::bytes(vec![0, 0]), Value::bytes(vec![0, 1]), Value::bytes(vec![0, 255]), Value::bytes(vec![1]), Value::bytes(vec![255])],
+        vec![
+            Value::Int64(i64::MIN),
+            Value::Int32(i32::MIN),
+            Value::Int16(-257),
+            Value::Int64(-256),
+            Value::Int32(-1),
+            Value::Int16(0),
+            Value::Int64(1),
+            Value::Int32(255),
+            Value::Int64(256),
+            Value::Int64(i64::MAX),
+            Value::Null,
+        ],
+        vec![
+            Value::Float8(f64::NEG_INFINITY),
+            Value::Float8(-1e300),
+            Value::Float8(-5e-324),
+            Value::Float8(0.0),
+            Value::Float8(5e-324),
+            Value::Float8(f64::INFINITY),
+            Value::Float8(f64::NAN),
+            Value::Null,
+        ],
+        [
+            "-Infinity",
+            "-1e37",
+            "-123.45",
+            "-123.4",
+            "-100",
+            "-0.001",
+            "0",
+            "1e-200",
+            "0.001",
+            "0.0011",
+            "9",
+            "10",
+            "12",
+            "100",
+            "1e37",
+            "Infinity",
+            "NaN",
+        ]
+        .map(number)
+        .to_vec(),
+        vec![
+            Value::bytes(vec![]),
+            Value::bytes(vec![0]),
+            Value::bytes(vec![0, 0]),
+            Value::bytes(vec![0, 1]),
+            Value::bytes(vec![0, 255]),
+            Value::bytes(vec![1]),
+            Value::bytes(vec![255]),
+        ],
         vec![Value::text(""), Value::text("a"), Value::text("a\u{1}"), Value::text("aa"), Value::text("b")],
     ];
     for values in sorted {
@@ -138,7 +200,11 @@ fn keys_decode_to_equal_values() {
     let padded = [Value::Char("ab   ".into()), number("1.50")];
     let key = encode_key(1, &padded).expect("encodes");
     let types = [Type::Char(Some(5)), Type::Numeric(Some((10, 2)))];
-    assert_eq!(format!("{:?}", decode_key(&key, &types)), format!("Ok({padded:?})"), "the type restores blanks and scale");
+    assert_eq!(
+        format!("{:?}", decode_key(&key, &types)),
+        format!("Ok({padded:?})"),
+        "the type restores blanks and scale"
+    );
 }
 
 #[test]

@@ -188,7 +188,10 @@ mod tests {
     fn order_is_that_of_postgres() {
         let mut floats = [f64::NAN, 1.0, f64::INFINITY, -1.0, f64::NEG_INFINITY].map(Value::Float8);
         floats.sort();
-        assert_eq!(floats.map(|v| format!("{v:?}")).join(" "), "Float8(-inf) Float8(-1.0) Float8(1.0) Float8(inf) Float8(NaN)");
+        assert_eq!(
+            floats.map(|v| format!("{v:?}")).join(" "),
+            "Float8(-inf) Float8(-1.0) Float8(1.0) Float8(inf) Float8(NaN)"
+        );
         assert!(Value::text("Z") < Value::text("a"), "bytes, not a dictionary");
         assert!(Value::Null > Value::Int32(i32::MAX), "NULLs come last");
         assert!(Value::Int16(3) < Value::Int64(4));

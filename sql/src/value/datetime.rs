@@ -144,7 +144,13 @@ mod tests {
 
     #[test]
     fn days_and_dates_go_both_ways() {
-        let known = [(0, (2000, 1, 1)), (-10_957, (1970, 1, 1)), (59, (2000, 2, 29)), (DATE_MIN, (-4713, 11, 24)), (DATE_END - 1, (5_874_897, 12, 31))];
+        let known = [
+            (0, (2000, 1, 1)),
+            (-10_957, (1970, 1, 1)),
+            (59, (2000, 2, 29)),
+            (DATE_MIN, (-4713, 11, 24)),
+            (DATE_END - 1, (5_874_897, 12, 31)),
+        ];
         for (days, (year, month, day)) in known {
             assert_eq!(civil_from_days(days), Civil { year, month, day });
             assert_eq!(days_from_civil(i64::from(year), i64::from(month), i64::from(day)), i64::from(days));

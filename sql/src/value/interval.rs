@@ -5,8 +5,8 @@ use std::hash::{Hash, Hasher};
 
 use crate::error::{Error, SqlState};
 use crate::value::datetime::{
-    Civil, TIMESTAMP_INFINITY, TIMESTAMP_NEG_INFINITY, USECS_PER_DAY, USECS_PER_SEC, check_timestamp, civil_from_days, days_from_civil,
-    days_in_month, split_timestamp, timestamp_from_parts,
+    Civil, TIMESTAMP_INFINITY, TIMESTAMP_NEG_INFINITY, USECS_PER_DAY, USECS_PER_SEC, check_timestamp, civil_from_days,
+    days_from_civil, days_in_month, split_timestamp, timestamp_from_parts,
 };
 use crate::value::time_zone::TimeZone;
 
@@ -31,7 +31,8 @@ fn out_of_range() -> Error {
 impl Interval {
     /// Its length in microseconds, as it is compared.
     pub fn span(&self) -> i128 {
-        (i128::from(self.months) * DAYS_PER_MONTH + i128::from(self.days)) * i128::from(USECS_PER_DAY) + i128::from(self.micros)
+        (i128::from(self.months) * DAYS_PER_MONTH + i128::from(self.days)) * i128::from(USECS_PER_DAY)
+            + i128::from(self.micros)
     }
 
     /// An interval of this length: whole months, days and the rest. `None` if it does not fit.
@@ -289,7 +290,10 @@ mod tests {
         let day = |year, month, day| days_from_civil(year, month, day) * USECS_PER_DAY;
         let month = Interval { months: 1, days: 0, micros: 0 };
         assert_eq!(month.add_to_timestamp(day(2024, 1, 31)), Ok(day(2024, 2, 29)));
-        assert_eq!(Interval { months: -12, days: 0, micros: 0 }.add_to_timestamp(day(2024, 2, 29)), Ok(day(2023, 2, 28)));
+        assert_eq!(
+            Interval { months: -12, days: 0, micros: 0 }.add_to_timestamp(day(2024, 2, 29)),
+            Ok(day(2023, 2, 28))
+        );
         assert!(Interval { months: i32::MAX, days: 0, micros: 0 }.add_to_timestamp(0).is_err());
     }
 

@@ -102,7 +102,10 @@ impl Numeric {
             return Ok(*self);
         }
         if self.signum() < 0 {
-            return Err(Error::new(SqlState::INVALID_ARGUMENT_FOR_POWER, "cannot take square root of a negative number"));
+            return Err(Error::new(
+                SqlState::INVALID_ARGUMENT_FOR_POWER,
+                "cannot take square root of a negative number",
+            ));
         }
         let (weight, _) = self.weight();
         let root_weight = if weight >= 0 { weight * 2 + 1 } else { 1 - (1 - weight * 4) / 2 };
@@ -112,7 +115,8 @@ impl Numeric {
 
     /// The square root of a number that is not negative, rounded to `scale`.
     pub(crate) fn sqrt_to(&self, scale: i32) -> Result<Numeric, Error> {
-        let shift = u32::try_from(2 * scale - i32::from(self.scale())).map_err(|_| Error::internal("scale of a root"))?;
+        let shift =
+            u32::try_from(2 * scale - i32::from(self.scale())).map_err(|_| Error::internal("scale of a root"))?;
         let square = BigInt::from(self.coefficient()) * BigInt::from(10).pow(shift);
         let root = square.sqrt();
         let up = (&square - &root * &root) > root;
@@ -173,7 +177,9 @@ impl Numeric {
     }
 
     fn check_logarithm(&self) -> Result<(), Error> {
-        let bad = |what: &str| Err(Error::new(SqlState::INVALID_ARGUMENT_FOR_LOGARITHM, format!("cannot take logarithm of {what}")));
+        let bad = |what: &str| {
+            Err(Error::new(SqlState::INVALID_ARGUMENT_FOR_LOGARITHM, format!("cannot take logarithm of {what}")))
+        };
         match self.signum() {
             -1 => bad("a negative number"),
             0 => bad("zero"),
@@ -213,7 +219,8 @@ impl Numeric {
         if self.is_zero() {
             return rounded(&BigInt::ZERO, MIN_SIGNIFICANT_DIGITS.max(i32::from(self.scale())));
         }
-        let logarithm = self.abs().fixed_ln() * BigInt::from(exponent.coefficient()) / BigInt::from(10).pow(u32::from(exponent.scale()));
+        let logarithm = self.abs().fixed_ln() * BigInt::from(exponent.coefficient())
+            / BigInt::from(10).pow(u32::from(exponent.scale()));
         let approximate = (&logarithm / BigInt::from(10).pow(GUARD - 6)).to_f64().unwrap_or(f64::INFINITY) / 1e6;
         let weight = approximate * std::f64::consts::LOG10_E;
         if weight > 40.0 {
@@ -238,7 +245,10 @@ impl Numeric {
         }
         if !exponent.is_finite() {
             if self.is_zero() && exponent.signum() < 0 {
-                return Err(Error::new(SqlState::INVALID_ARGUMENT_FOR_POWER, "zero raised to a negative power is undefined"));
+                return Err(Error::new(
+                    SqlState::INVALID_ARGUMENT_FOR_POWER,
+                    "zero raised to a negative power is undefined",
+                ));
             }
             let magnitude = self.abs();
             return Ok(match magnitude.cmp(&one) {

@@ -6,7 +6,9 @@
 use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::{OffsetName, TZ_VARIANTS, Tz};
 
-use crate::value::datetime::{UNIX_EPOCH_DAYS, USECS_PER_DAY, USECS_PER_SEC, civil_from_days, days_from_civil, days_in_month, split_timestamp};
+use crate::value::datetime::{
+    UNIX_EPOCH_DAYS, USECS_PER_DAY, USECS_PER_SEC, civil_from_days, days_from_civil, days_in_month, split_timestamp,
+};
 
 /// A time zone.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,7 +132,11 @@ impl TimeZone {
                 offset.abbreviation().map_or_else(|| signed_hours(offset.fix().local_minus_utc()), str::to_owned)
             }
             TimeZone::Fixed { offset, name } => {
-                if name.starts_with('<') { signed_hours(*offset) } else { name.trim_end_matches(|c: char| !c.is_alphabetic()).to_owned() }
+                if name.starts_with('<') {
+                    signed_hours(*offset)
+                } else {
+                    name.trim_end_matches(|c: char| !c.is_alphabetic()).to_owned()
+                }
             }
         }
     }
@@ -209,17 +215,17 @@ fn signed_hours(offset: i32) -> String {
 fn naive(micros: i64) -> NaiveDateTime {
     let (days, time) = split_timestamp(micros);
     let year = i64::from(civil_from_days(days).year);
-    let days = if year > 2090 { i64::from(days) + same_calendar(year) - days_from_civil(year, 1, 1) } else { i64::from(days) };
-    let from_unix = (days - i64::from(UNIX_EPOCH_DAYS)) * USECS_PER_DAY + time;
-    DateTime::<Utc>::from_timestamp_micros(from_unix).expect("between 290000 BC and 2100").naive_utc()
+    let days =
+        if year > 2090 { i64::from(days) + same_calendar(year) - days_from_civil(year, 1, 1) } else { i64::from(days) };
+    let from_unix = (days - i64::from(UNIX_EPOCH_DAYS)).max(-90_000_000) * USECS_PER_DAY + time;
+    DateTime::<Utc>::from_timestamp_micros(from_unix).expect("between 246000 BC and 2100").naive_utc()
 }
 
 /// The first day of a year from 2060 to 2087 with the same calendar.
 fn same_calendar(year: i64) -> i64 {
     let start = |year: i64| days_from_civil(year, 1, 1);
-    let alike = |other: &i64| {
-        (start(*other) - start(year)) % 7 == 0 && days_in_month(*other, 2) == days_in_month(year, 2)
-    };
+    let alike =
+        |other: &i64| (start(*other) - start(year)) % 7 == 0 && days_in_month(*other, 2) == days_in_month(year, 2);
     start((2060..2088).find(alike).unwrap_or(2060))
 }
 
@@ -234,7 +240,10 @@ mod tests {
 
     #[test]
     fn names_are_found_in_any_case() {
-        assert_eq!(TimeZone::parse("europe/berlin").map(|zone| zone.name().to_owned()).as_deref(), Some("Europe/Berlin"));
+        assert_eq!(
+            TimeZone::parse("europe/berlin").map(|zone| zone.name().to_owned()).as_deref(),
+            Some("Europe/Berlin")
+        );
         assert_eq!(TimeZone::parse("Mars/Olympus"), None);
         assert_eq!(TimeZone::parse("CEST").map(|zone| zone.offset_at(0)), Some(7200));
     }

@@ -6,7 +6,8 @@ fn run(name: &str, ty: &Type, values: impl IntoIterator<Item = Value>) -> Result
     let aggregate = resolve_aggregate(name, std::slice::from_ref(ty)).map_err(|e| e.code.to_string())?;
     let mut state = aggregate.new_state();
     for value in values {
-        let cast = crate::cast::resolve_cast(ty, &aggregate.arguments[0], crate::cast::CastContext::Implicit).expect("castable");
+        let cast = crate::cast::resolve_cast(ty, &aggregate.arguments[0], crate::cast::CastContext::Implicit)
+            .expect("castable");
         let value = cast.apply(&crate::functions::test_context(), value).expect("casts");
         state.update(&[value]).map_err(|e| e.code.to_string())?;
     }
@@ -38,17 +39,30 @@ fn result_types_are_those_of_postgres() {
         ("count", Type::Uuid, "bigint"),
         ("array_agg", Type::Int32, "integer[]"),
     ] {
-        assert_eq!(resolve_aggregate(name, std::slice::from_ref(&ty)).map(|a| a.result.to_string()).as_deref(), Ok(result), "{name}({ty})");
+        assert_eq!(
+            resolve_aggregate(name, std::slice::from_ref(&ty)).map(|a| a.result.to_string()).as_deref(),
+            Ok(result),
+            "{name}({ty})"
+        );
     }
-    assert_eq!(resolve_aggregate("sum", &[Type::Text]).map_err(|e| e.message.clone()).map(|_| ()), Err("function sum(text) does not exist".to_owned()));
-    assert_eq!(resolve_aggregate("min", &[Type::Uuid]).map(|_| ()).map_err(|e| e.code.to_string()), Err("42883".to_owned()));
+    assert_eq!(
+        resolve_aggregate("sum", &[Type::Text]).map_err(|e| e.message.clone()).map(|_| ()),
+        Err("function sum(text) does not exist".to_owned())
+    );
+    assert_eq!(
+        resolve_aggregate("min", &[Type::Uuid]).map(|_| ()).map_err(|e| e.code.to_string()),
+        Err("42883".to_owned())
+    );
     assert!(resolve_aggregate("count", &[]).is_ok());
 }
 
 #[test]
 fn sums_and_averages() {
     assert_eq!(run("sum", &Type::Int32, ints(&[i32::MAX, i32::MAX])).as_deref(), Ok("4294967294"));
-    assert_eq!(run("sum", &Type::Int64, [Value::Int64(i64::MAX), Value::Int64(1)]).as_deref(), Ok("9223372036854775808"));
+    assert_eq!(
+        run("sum", &Type::Int64, [Value::Int64(i64::MAX), Value::Int64(1)]).as_deref(),
+        Ok("9223372036854775808")
+    );
     assert_eq!(run("sum", &Type::Int32, []).as_deref(), Ok("NULL"));
     assert_eq!(run("sum", &Type::Int32, [Value::Null, Value::Int32(2)]).as_deref(), Ok("2"));
     assert_eq!(run("avg", &Type::Int32, ints(&[1, 2])).as_deref(), Ok("1.5000000000000000"));
@@ -57,7 +71,10 @@ fn sums_and_averages() {
     assert_eq!(run("avg", &Type::Float8, [1.0, 2.0, 4.5].map(Value::Float8)).as_deref(), Ok("2.5"));
     assert_eq!(run("sum", &Type::Float8, [1e308, 1e308].map(Value::Float8)), Err("22003".to_owned()));
     let day = Value::Interval(Interval { months: 0, days: 1, micros: 0 });
-    assert_eq!(run("avg", &Type::Interval, [day.clone(), Value::Interval(Interval::default())]).as_deref(), Ok("12:00:00"));
+    assert_eq!(
+        run("avg", &Type::Interval, [day.clone(), Value::Interval(Interval::default())]).as_deref(),
+        Ok("12:00:00")
+    );
     assert_eq!(run("sum", &Type::Interval, [day.clone(), day]).as_deref(), Ok("2 days"));
 }
 
@@ -78,7 +95,11 @@ fn the_others() {
     assert_eq!(run("min", &Type::Int32, ints(&[3, -1, 2])).as_deref(), Ok("-1"));
     assert_eq!(run("max", &Type::Text, ["a", "Z"].map(Value::text)).as_deref(), Ok("a"));
     assert_eq!(run("max", &Type::Int32, [Value::Null]).as_deref(), Ok("NULL"));
-    assert_eq!(run("bool_and", &Type::Bool, [Value::Bool(true), Value::Null, Value::Bool(false), Value::Bool(true)]).as_deref(), Ok("f"));
+    assert_eq!(
+        run("bool_and", &Type::Bool, [Value::Bool(true), Value::Null, Value::Bool(false), Value::Bool(true)])
+            .as_deref(),
+        Ok("f")
+    );
     assert_eq!(run("bool_or", &Type::Bool, [Value::Bool(false), Value::Bool(true)]).as_deref(), Ok("t"));
     assert_eq!(run("every", &Type::Bool, []).as_deref(), Ok("NULL"));
     assert_eq!(run("bit_or", &Type::Int32, ints(&[1, 4])).as_deref(), Ok("5"));

@@ -79,7 +79,11 @@ impl Accumulator for NumericVariance {
         if dividend == BigInt::ZERO {
             return Ok(Value::Numeric(Numeric::ZERO));
         }
-        let divisor = Numeric::from(self.count).mul(&Numeric::from(if self.kind.is_sample() { self.count - 1 } else { self.count }))?;
+        let divisor = Numeric::from(self.count).mul(&Numeric::from(if self.kind.is_sample() {
+            self.count - 1
+        } else {
+            self.count
+        }))?;
         // PostgreSQL's scale of the quotient is that of its division.
         let variance = Numeric::quotient_of(dividend, self.scale * 2, &divisor)?;
         let result = if self.kind.is_root() { variance.sqrt_to(i32::from(variance.scale()))? } else { variance };
