@@ -5,7 +5,7 @@
 //!
 //! Entry on disk: format version (1 byte), term (8), index (8), kind (1), body, CRC-32 of all before it (4); integers big-endian.
 //! Body of a batch: per command its length (4) and its bytes. Body of a membership: postcard. A checksum that does not match
-//! is an error of kind `InvalidData` that names group and index; the log store then ends the process.
+//! is an error of kind `InvalidData`; the log store adds the file, the group and the index, and the element does not go on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize};
 use crate::types::{Batch, ElementId, Member, RaftEntry, RaftLogId, RaftVote, StoredMembership, Types};
 
 const ENTRY_VERSION: u8 = 1;
+/// Bytes of an entry's form before its body: version, term, index, kind.
+const ENTRY_HEAD: usize = 18;
 const KIND_BLANK: u8 = 0;
 const KIND_BATCH: u8 = 1;
 const KIND_MEMBERSHIP: u8 = 2;
@@ -151,6 +153,19 @@ pub(crate) fn put_entry(entry: &RaftEntry, out: &mut BytesMut) {
     out.put_u32(checksum);
 }
 
+/// The same entry with its commands as parts of `form`, its own form. Commands arrive as parts of network buffers that hold much else; whoever
+/// keeps an entry for long keeps this one, so that it keeps no more memory than it has bytes.
+pub(crate) fn share(entry: RaftEntry, form: &Bytes) -> RaftEntry {
+    let EntryPayload::Normal(batch) = entry.payload else { return entry };
+    let mut at = ENTRY_HEAD;
+    let part = |command: Bytes| {
+        at += 4 + command.len();
+        form.slice(at - command.len()..at)
+    };
+    let commands = batch.commands.into_iter().map(part).collect();
+    RaftEntry { log_id: entry.log_id, payload: EntryPayload::Normal(Batch { commands }) }
+}
+
 /// Size of an entry's form in bytes, for bounds.
 pub(crate) fn entry_size(entry: &RaftEntry) -> usize {
     22 + match &entry.payload {
@@ -205,25 +220,28 @@ struct AppendHead {
     commit: Option<LogIdForm>,
 }
 
+/// Most bytes that [`put_append`] adds to the sizes of its entries.
+fn append_size(request: &AppendEntriesRequest<Types>) -> usize {
+    64 + request.entries.iter().map(|e| entry_size(e) + 4).sum::<usize>()
+}
+
 /// Request form: length of the head (4), head, then per entry its length (4) and form.
-pub(crate) fn put_append(request: &AppendEntriesRequest<Types>) -> Bytes {
+pub(crate) fn put_append(request: &AppendEntriesRequest<Types>, out: &mut BytesMut) {
     let head = to_bytes(&AppendHead {
         vote: (&request.vote).into(),
         prev: request.prev_log_id.as_ref().map(Into::into),
         commit: request.leader_commit.as_ref().map(Into::into),
     });
-    let size: usize = request.entries.iter().map(|e| entry_size(e) + 4).sum();
-    let mut out = BytesMut::with_capacity(4 + head.len() + size);
+    out.reserve(append_size(request));
     out.put_u32(head.len() as u32);
     out.put_slice(&head);
     for entry in &request.entries {
         let at = out.len();
         out.put_u32(0);
-        put_entry(entry, &mut out);
+        put_entry(entry, out);
         let length = (out.len() - at - 4) as u32;
         out[at..at + 4].copy_from_slice(&length.to_be_bytes());
     }
-    out.freeze()
 }
 
 pub(crate) fn get_append(mut bytes: Bytes) -> Result<AppendEntriesRequest<Types>, io::Error> {
@@ -357,11 +375,29 @@ mod tests {
             entries: samples(),
             leader_commit: None,
         };
-        let back = get_append(put_append(&request)).expect("what was encoded decodes");
+        let mut form = BytesMut::new();
+        put_append(&request, &mut form);
+        assert!(form.len() <= append_size(&request));
+        let back = get_append(form.freeze()).expect("what was encoded decodes");
         assert_eq!(back.vote, request.vote);
         assert_eq!(back.prev_log_id, request.prev_log_id);
         assert_eq!(back.entries, request.entries);
         assert_eq!(back.leader_commit, None);
+    }
+
+    #[test]
+    fn a_shared_entry_equals_its_original_and_lies_in_its_form() {
+        for sample in samples() {
+            let mut out = BytesMut::new();
+            put_entry(&sample, &mut out);
+            let form = out.freeze();
+            let shared = share(sample.clone(), &form);
+            assert_eq!(shared, sample);
+            if let EntryPayload::Normal(batch) = shared.payload {
+                let within = form.as_ptr_range();
+                assert!(batch.commands.iter().all(|c| c.is_empty() || within.contains(&c.as_ptr())));
+            }
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use openraft::impls::ProgressResponder;
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::ClientWriteResult;
 use openraft::vote::RaftLeaderIdExt;
-use openraft::{ChangeMembers, Raft};
+use openraft::{ChangeMembers, Instant as _, Raft, RaftMetrics};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -25,11 +25,11 @@ use tokio_util::task::TaskTracker;
 use crate::host::RaftHost;
 use crate::leadership::Leadership;
 use crate::log::GroupLog;
-use crate::machine::{Adapter, StateMachine};
+use crate::machine::{self, Adapter, Durable, StateMachine};
 use crate::network::Network;
 use crate::proof::Voters;
 use crate::snapshot::{Incoming, Outgoing};
-use crate::types::{Batch, ElementId, GroupId, InstanceId, LeaderId, Member, Types};
+use crate::types::{Batch, ElementId, GroupId, InstanceId, LeaderId, Member, StoredMembership, Types};
 
 pub(crate) type RaftHandle = Raft<Types, Adapter>;
 
@@ -39,6 +39,10 @@ const BATCH_BYTES: usize = 1 << 20;
 
 /// Entries proposed and not yet applied; what comes meanwhile waits and shares the next one.
 const ENTRIES_UNDER_WAY: usize = 3;
+
+/// How many entries an element may be behind, and how long ago it may have answered, to be asked to lead.
+const UP_TO_DATE: u64 = 64;
+const HEARD_LATELY: Duration = Duration::from_secs(1);
 
 /// Why a proposal has no reply: its outcome is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,12 +72,17 @@ pub(crate) struct Inner {
     element: ElementId,
     pub(crate) raft: RaftHandle,
     pub(crate) machine: Arc<dyn StateMachine>,
-    leadership: Arc<Leadership>,
+    pub(crate) leadership: Arc<Leadership>,
     log: GroupLog,
     host: RaftHost,
     pub(crate) incoming: Incoming,
+    outgoing: Arc<Outgoing>,
+    durable: Durable,
+    /// Held by the one flush that is under way.
+    purging: tokio::sync::Mutex<()>,
     proposals: mpsc::UnboundedSender<Proposal>,
-    voters: Mutex<Arc<Voters>>,
+    /// The voters of openraft's newest membership, kept to spare making them again.
+    voters: Mutex<Option<(Arc<StoredMembership>, Arc<Voters>)>>,
     leader: watch::Sender<Option<ElementId>>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -90,15 +99,31 @@ impl Group {
         let GroupOptions { id, element, scratch, machine } = options;
         drop(std::fs::remove_dir_all(&scratch));
         let log = host.log().group(id)?;
-        let applied = crate::machine::decode(machine.raft_state().map_err(|e| std::io::Error::other(e.0))?)?.0;
-        let leadership = Arc::new(Leadership::new(id, element, host.log().clone(), applied.map_or(0, |id| id.index)));
-        let adapter = Adapter::open(machine.clone(), leadership.clone())?;
+        let applied = machine::decode(machine.raft_state().map_err(|e| std::io::Error::other(e.0))?)?.0;
+        let applied = applied.map(|id| id.index);
+        if log.purged_index() > applied {
+            // Nothing can fill the gap from here: the store was lost, or is an older one.
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::InvalidData,
+                format!(
+                    "the store of {id} ends at entry {}, but the log begins behind entry {}",
+                    applied.map_or("none".into(), |index| index.to_string()),
+                    log.purged_index().unwrap_or(0)
+                ),
+            ));
+        }
+        let leadership = Arc::new(Leadership::new(element, log.clone(), applied.unwrap_or(0)));
+        let tasks = TaskTracker::new();
+        let outgoing = Arc::new(Outgoing::default());
+        let adapter = Adapter::open(machine.clone(), leadership.clone(), outgoing.clone(), tasks.token())?;
+        let durable = adapter.durable.clone();
         let network = Network {
             peers: host.peers().clone(),
             group: id,
             machine: machine.clone(),
-            outgoing: Arc::new(Outgoing::default()),
+            outgoing: outgoing.clone(),
             scratch: scratch.join("outgoing"),
+            tasks: tasks.clone(),
         };
         let raft = Raft::new(element, host.raft_config(), network, log.clone(), adapter)
             .await
@@ -113,11 +138,14 @@ impl Group {
             log,
             host: host.clone(),
             incoming: Incoming::new(scratch.join("incoming")),
+            outgoing,
+            durable,
+            purging: tokio::sync::Mutex::default(),
             proposals,
-            voters: Mutex::new(Arc::new(Voters { configs: Vec::new(), instances: Default::default() })),
+            voters: Mutex::default(),
             leader: watch::channel(None).0,
             stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            tasks,
         });
         inner.tasks.spawn(batch(inner.raft.clone(), queue, inner.stop.clone()));
         inner.tasks.spawn(follow(inner.clone()));
@@ -146,11 +174,14 @@ impl Group {
     /// Proposes a command validated in `term`. The order of calls is the order in the log. An error means that the outcome is unknown.
     pub fn propose(&self, term: u64, command: Bytes) -> impl Future<Output = Result<Bytes, Lost>> + Send + use<> {
         let (reply, replied) = oneshot::channel();
-        let sent = self.inner.proposals.send(Proposal { term, command, reply });
-        async move {
-            sent.map_err(|_| Lost)?;
-            replied.await.map_err(|_| Lost)
-        }
+        self.propose_to(term, command, reply);
+        async move { replied.await.map_err(|_| Lost) }
+    }
+
+    /// Like [`Group::propose`], answering through the caller's channel; dropping it means that the outcome is unknown.
+    pub fn propose_to(&self, term: u64, command: Bytes, reply: oneshot::Sender<Bytes>) {
+        // A group that was shut down drops the proposal and with it the channel.
+        drop(self.inner.proposals.send(Proposal { term, command, reply }));
     }
 
     /// The term in which this element leads, once it has applied its own first entry of it.
@@ -158,10 +189,10 @@ impl Group {
         self.inner.leadership.term()
     }
 
-    /// The newest term this element knows, and the element it believes to lead.
+    /// The element that this one believes to lead, and its instance.
     pub fn leader_hint(&self) -> Option<(ElementId, InstanceId)> {
         let leader = (*self.inner.leader.borrow())?;
-        let instance = self.inner.voters.lock().instances.get(&leader).copied()?;
+        let instance = self.inner.voters().instances.get(&leader).copied()?;
         Some((leader, instance))
     }
 
@@ -172,11 +203,11 @@ impl Group {
 
     /// Whether this element led in `term` at some moment after the call began.
     pub async fn prove(&self, term: u64) -> bool {
-        let voters = self.inner.voters.lock().clone();
-        if voters.configs.is_empty() || !self.inner.leadership.votes_for_itself(term) {
+        let Inner { id, element, leadership, host, .. } = &*self.inner;
+        if !leadership.votes_for_itself(term) {
             return false;
         }
-        self.inner.host.prover().prove(self.inner.id, self.inner.element, term, voters).await
+        host.prover().prove(*id, *element, term, self.inner.voters(), leadership.clone()).await
     }
 
     /// Index of the last entry applied here, with changes.
@@ -195,12 +226,34 @@ impl Group {
         metrics.membership_config.nodes().map(|(id, member)| (*id, member.clone())).collect()
     }
 
-    /// Asks another voter to lead. Nothing happens unless this element leads and the other is up to date.
+    /// Asks another voter to lead. From then on this element takes no proposals in this term, whether the other one comes forward or an
+    /// election has to decide; so it is refused unless this element leads and the other one was heard of lately and is up to date.
     pub async fn transfer_leader(&self, to: ElementId) -> Result<(), std::io::Error> {
-        self.inner.raft.trigger().transfer_leader(to).await.map_err(|e| std::io::Error::other(e.to_string()))
+        let Inner { id, element, raft, .. } = &*self.inner;
+        let refuse = |why: &str| Err(std::io::Error::other(format!("element {to} cannot take over {id}: {why}")));
+        if to == *element {
+            return Ok(());
+        }
+        let metrics = raft.metrics().borrow_watched().clone();
+        let (Some(replication), Some(heard), true) = (metrics.replication, metrics.heartbeat, self.term().is_some()) else {
+            return refuse("this element does not lead");
+        };
+        if !metrics.membership_config.voter_ids().any(|voter| voter == to) {
+            return refuse("it is not a voter");
+        }
+        let heard = heard.get(&to).and_then(Option::as_ref).map(|instant| instant.elapsed());
+        if heard.is_none_or(|heard| heard > HEARD_LATELY) {
+            return refuse("it does not answer");
+        }
+        let has = replication.get(&to).and_then(|id| id.as_ref().map(|id| id.index + 1)).unwrap_or(0);
+        if has + UP_TO_DATE < metrics.last_log_index.map_or(0, |index| index + 1) {
+            return refuse("it is not up to date");
+        }
+        raft.trigger().transfer_leader(to).await.map_err(|e| std::io::Error::other(e.to_string()))
     }
 
-    /// Replaces a voter by a new element: it joins as a learner, catches up, then takes the other's place. Only on the leader.
+    /// Replaces a voter by a new element: it joins as a learner, catches up (for as long as that takes), then takes the other's place. Only
+    /// on the leader; may be given up and called again.
     pub async fn replace_member(
         &self,
         remove: ElementId,
@@ -208,7 +261,14 @@ impl Group {
         member: Member,
     ) -> Result<(), std::io::Error> {
         let fail = |e: &dyn std::fmt::Display| std::io::Error::other(format!("change members of {}: {e}", self.inner.id));
-        self.inner.raft.add_learner(add, member, true).await.map_err(|e| fail(&e))?;
+        let raft = &self.inner.raft;
+        let joined = raft.add_learner(add, member, false).await.map_err(|e| fail(&e))?.log_id.index;
+        let caught_up = |metrics: &RaftMetrics<Types>| {
+            let has = metrics.replication.as_ref().map(|all| all.get(&add).and_then(|id| id.as_ref()).map(|id| id.index));
+            // Without any it does not lead any more, and the change is refused below.
+            has.is_none_or(|index| index >= Some(joined))
+        };
+        raft.wait(None).metrics(caught_up, "the new element has caught up").await.map_err(|e| fail(&e))?;
         let change = ChangeMembers::ReplaceAllVoters(
             self.inner
                 .raft
@@ -221,27 +281,62 @@ impl Group {
         Ok(())
     }
 
-    /// Flushes the machine and lets go of log entries beyond `keep` behind it.
+    /// Flushes the machine and lets go of log entries that are more than `keep` behind what is durable then. Entries that a copy under way
+    /// will need next stay. Returns once the purge is under way; it fails if that takes longer than [`QUORUM_WAIT`].
     pub async fn flush_and_purge(&self, keep: u64) -> Result<(), std::io::Error> {
-        let fail = |e: &dyn std::fmt::Display| std::io::Error::other(format!("flush {}: {e}", self.inner.id));
-        self.inner.raft.trigger().snapshot().await.map_err(|e| fail(&e))?;
-        let snapshot = self.inner.raft.metrics().borrow_watched().snapshot.clone();
-        if let Some(upto) = snapshot.and_then(|id| id.index.checked_sub(keep)) {
-            self.inner.raft.trigger().purge_log(upto).await.map_err(|e| fail(&e))?;
+        let Inner { id, raft, machine, log, outgoing, durable, purging, .. } = &*self.inner;
+        let fail = |e: &dyn std::fmt::Display| std::io::Error::other(format!("flush {id}: {e}"));
+        let _alone = purging.lock().await;
+        let flushing = machine.clone();
+        let token = self.inner.tasks.token();
+        let state = tokio::task::spawn_blocking(move || {
+            let _token = token;
+            machine::flush(flushing.as_ref())
+        });
+        let state = state.await??;
+        let Some(last) = state.0.as_ref().map(|id| id.index) else { return Ok(()) };
+        *durable.lock() = Some(state);
+        let needed = outgoing.least().and_then(|(least, _)| least).map_or(u64::MAX, |id| id.index);
+        let Some(upto) = last.checked_sub(keep).map(|upto| upto.min(needed)) else { return Ok(()) };
+        if log.purged_index() >= Some(upto) {
+            return Ok(());
         }
-        Ok(())
+        raft.trigger().snapshot().await.map_err(|e| fail(&e))?;
+        let known = |m: &RaftMetrics<Types>| m.snapshot.as_ref().is_some_and(|id| id.index >= last);
+        raft.wait(Some(QUORUM_WAIT)).metrics(known, "flushed state is known").await.map_err(|e| fail(&e))?;
+        raft.trigger().purge_log(upto).await.map_err(|e| fail(&e))
     }
 
-    /// Stops the element: no more proposals, votes or applies. The machine stays open for its owner to close.
+    /// Stops the element: no more proposals, votes or applies once this returns. The machine stays open for its owner to close.
     pub async fn shut_down(&self) {
         self.inner.stop.cancel();
+        self.inner.leadership.end(self.inner.machine.as_ref());
         self.inner.host.forget(self.inner.id);
         if let Err(error) = self.inner.raft.shutdown().await {
             tracing::warn!(group = %self.inner.id, %error, "Raft did not end cleanly");
         }
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
-        self.inner.machine.lost_leadership();
+    }
+}
+
+impl Inner {
+    /// The voters as openraft itself sees them now: proofs must not count on an older membership.
+    fn voters(&self) -> Arc<Voters> {
+        let newest = self.raft.server_metrics().borrow_watched().membership_config.clone();
+        let mut known = self.voters.lock();
+        if let Some((membership, voters)) = &*known
+            && Arc::ptr_eq(membership, &newest)
+        {
+            return voters.clone();
+        }
+        let membership = newest.membership();
+        let voters = Arc::new(Voters {
+            configs: membership.get_joint_config().clone(),
+            instances: membership.nodes().map(|(id, member)| (*id, member.instance)).collect(),
+        });
+        *known = Some((newest, voters.clone()));
+        voters
     }
 }
 
@@ -298,20 +393,10 @@ async fn follow(inner: Arc<Inner>) {
     let mut metrics = inner.raft.server_metrics();
     loop {
         {
-            let now = metrics.borrow_watched().clone();
-            let membership = now.membership_config.membership();
-            let voters = Voters {
-                configs: membership.get_joint_config().clone(),
-                instances: membership.nodes().map(|(id, member)| (*id, member.instance)).collect(),
-            };
-            let mut known = inner.voters.lock();
-            if **known != voters {
-                *known = Arc::new(voters);
-            }
-            drop(known);
+            let leads = metrics.borrow_watched().current_leader;
             inner.leader.send_if_modified(|leader| {
-                let changed = *leader != now.current_leader;
-                *leader = now.current_leader;
+                let changed = *leader != leads;
+                *leader = leads;
                 changed
             });
             inner.leadership.refresh(inner.machine.as_ref());

@@ -54,9 +54,10 @@ struct Shared {
     prover: Prover,
     config: Arc<Config>,
     groups: Arc<Groups>,
+    starting: tokio::sync::Mutex<()>,
 }
 
-type Groups = RwLock<HashMap<GroupId, Group>>;
+pub(crate) type Groups = RwLock<HashMap<GroupId, Group>>;
 
 impl RaftHost {
     /// Registers the services of Raft with `peers`. Call it on the runtime on which consensus is to run.
@@ -67,10 +68,8 @@ impl RaftHost {
             election_timeout_min: times.election_min.as_millis() as u64,
             election_timeout_max: times.election_max.as_millis() as u64,
             max_payload_entries: 256,
-            replication_lag_threshold: u64::MAX,
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: u64::MAX,
-            purge_batch_size: 64,
             install_snapshot_timeout: 600_000,
             enable_pre_vote: Some(true),
             // A leader that restarts has lost its locks and the commit messages it has seen: it must stand for a new term.
@@ -78,17 +77,19 @@ impl RaftHost {
             ..Config::default()
         };
         let config = Arc::new(config.validate().map_err(|e| io::Error::other(e.to_string()))?);
-        let prover = Prover::start(&peers, log.clone());
+        peers.run_on(tokio::runtime::Handle::current());
         let groups = Arc::new(Groups::default());
+        let prover = Prover::start(&peers, groups.clone());
         for kind in [service::APPEND, service::VOTE, service::PRE_VOTE, service::TRANSFER, service::SNAPSHOT] {
             peers.register(kind, Arc::new(Receiver { kind, groups: groups.clone() }));
         }
-        Ok(Self { shared: Arc::new(Shared { log, peers, prover, config, groups }) })
+        Ok(Self { shared: Arc::new(Shared { log, peers, prover, config, groups, starting: Default::default() }) })
     }
 
     /// Starts an element. Fails if the group runs here already.
     pub async fn start_group(&self, options: GroupOptions) -> Result<Group, io::Error> {
         let id = options.id;
+        let _starting = self.shared.starting.lock().await;
         if self.shared.groups.read().contains_key(&id) {
             return Err(io::Error::other(format!("{id} runs here already")));
         }
@@ -185,9 +186,9 @@ async fn install(group: Group, message: Bytes) -> Result<Bytes, String> {
     let inner = group.inner.clone();
     inner
         .incoming
-        .take(&message, async |vote, directory, state| {
+        .take(message, async |vote, directory, state| {
             tracing::info!(group = %group.id(), element = group.element(), "installing a copy");
-            let snapshot = snapshot::received(directory, state).map_err(|e| e.to_string())?;
+            let snapshot = snapshot::received(&vote, directory, state).map_err(|e| e.to_string())?;
             let answer = group.inner.raft.install_full_snapshot(vote.into(), snapshot).await;
             Ok((&answer.map_err(|e| e.to_string())?.vote).into())
         })

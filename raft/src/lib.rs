@@ -16,6 +16,8 @@ mod network;
 pub mod peers;
 mod proof;
 mod snapshot;
+#[cfg(test)]
+mod suite;
 pub mod types;
 
 pub use group::{Group, GroupOptions, Lost, QUORUM_WAIT};

@@ -6,16 +6,18 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::{EntryPayload, OptionalSend};
+use parking_lot::Mutex;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::codec::{self, AppliedForm};
 use crate::leadership::Leadership;
+use crate::snapshot::Outgoing;
 use crate::types::{RaftLogId, Replies, StoredMembership, Types};
 
 /// Most bytes of commands handed to the machine in one call.
@@ -65,21 +67,31 @@ pub enum SnapshotData {
     Received(PathBuf),
 }
 
+/// How far a machine is durable: its last log id and the membership there.
+pub(crate) type Durable = Arc<Mutex<Option<(Option<RaftLogId>, StoredMembership)>>>;
+
 /// The adapter.
 #[derive(Clone)]
 pub(crate) struct Adapter {
-    pub machine: Arc<dyn StateMachine>,
-    pub leadership: Arc<Leadership>,
+    machine: Arc<dyn StateMachine>,
+    leadership: Arc<Leadership>,
+    outgoing: Arc<Outgoing>,
     applied: Option<RaftLogId>,
     membership: StoredMembership,
-    flushed: Arc<AtomicU64>,
+    pub durable: Durable,
+    /// Lets the element's end wait until nothing is applied any more.
+    _token: TaskTrackerToken,
 }
 
 impl Adapter {
-    pub(crate) fn open(machine: Arc<dyn StateMachine>, leadership: Arc<Leadership>) -> Result<Self, io::Error> {
+    pub(crate) fn open(
+        machine: Arc<dyn StateMachine>,
+        leadership: Arc<Leadership>,
+        outgoing: Arc<Outgoing>,
+        token: TaskTrackerToken,
+    ) -> Result<Self, io::Error> {
         let (applied, membership) = decode(machine.raft_state().map_err(failed)?)?;
-        let flushed = Arc::new(AtomicU64::new(applied.as_ref().map_or(0, |id| id.index)));
-        Ok(Self { machine, leadership, applied, membership, flushed })
+        Ok(Self { machine, leadership, outgoing, applied, membership, durable: Durable::default(), _token: token })
     }
 
     fn apply_some(&mut self, some: &mut Vec<EntryResponder<Types>>) -> Result<(), io::Error> {
@@ -114,19 +126,32 @@ impl Adapter {
         Ok(())
     }
 
-    fn flush(&self) -> Result<Option<SnapshotOf<Types, SnapshotData>>, io::Error> {
-        let (last_log_id, last_membership) = decode(self.machine.flush().map_err(failed)?)?;
-        let Some(last) = &last_log_id else { return Ok(None) };
-        self.flushed.fetch_max(last.index, Ordering::Relaxed);
-        Ok(Some(Snapshot { meta: SnapshotMetaOf::<Types> { last_log_id, last_membership }, snapshot: SnapshotData::Local }))
-    }
+}
+
+/// Makes the machine durable; blocks for as long as that takes.
+pub(crate) fn flush(machine: &dyn StateMachine) -> Result<(Option<RaftLogId>, StoredMembership), io::Error> {
+    decode(machine.flush().map_err(failed)?)
+}
+
+fn local(state: (Option<RaftLogId>, StoredMembership)) -> SnapshotOf<Types, SnapshotData> {
+    let (last_log_id, last_membership) = state;
+    Snapshot { meta: SnapshotMetaOf::<Types> { last_log_id, last_membership }, snapshot: SnapshotData::Local }
 }
 
 impl RaftSnapshotBuilder<Types> for Adapter {
     type SnapshotData = SnapshotData;
 
+    /// Reports what is durable, so that openraft may purge the log up to there; whoever triggers it has flushed.
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, SnapshotData>, io::Error> {
-        self.flush()?.ok_or_else(|| io::Error::other("nothing was applied yet"))
+        let durable = self.durable.lock().clone();
+        let durable = match durable {
+            Some(durable) => durable,
+            None => {
+                let machine = self.machine.clone();
+                tokio::task::spawn_blocking(move || flush(machine.as_ref())).await??
+            }
+        };
+        Ok(local(durable))
     }
 }
 
@@ -170,7 +195,8 @@ impl RaftStateMachine<Types> for Adapter {
             // Only openraft's restart path hands our own store back to us, and the store is already where it was.
             return Ok(());
         };
-        self.machine.install(&directory).map_err(failed)?;
+        let machine = self.machine.clone();
+        tokio::task::spawn_blocking(move || machine.install(&directory)).await?.map_err(failed)?;
         let (applied, membership) = decode(self.machine.raft_state().map_err(failed)?)?;
         if applied < meta.last_log_id {
             return Err(io::Error::other("the copy is older than its leader said"));
@@ -183,11 +209,13 @@ impl RaftStateMachine<Types> for Adapter {
         Ok(())
     }
 
+    /// The least that a copy sent from here will hold; nothing needs to be flushed before one is made.
     async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<Types, SnapshotData>>, io::Error> {
         if self.applied.is_none() {
             return Ok(None);
         }
-        self.flush()
+        let applied = (self.applied.clone(), self.membership.clone());
+        Ok(Some(local(self.outgoing.least().filter(|(last, _)| *last < applied.0).unwrap_or(applied))))
     }
 }
 

@@ -3,13 +3,15 @@
 //! Appends are pipelined: each request goes out as openraft produces it, and answers are handed back in order. The called side enters
 //! requests into the Raft core in the order in which they arrived (see [`crate::peers::Service::call`]).
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
@@ -19,11 +21,11 @@ use openraft::raft::{
 use openraft::type_config::alias::SnapshotOf;
 use openraft::{AnyError, OptionalSend};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
 
 use crate::codec::{self, AppendAnswer, LogIdForm, VoteAnswer, VoteAsk, VoteForm};
 use crate::machine::{SnapshotData, StateMachine};
-use crate::peers::{CallError, Class, Peers};
+use crate::peers::{Call, CallError, Class, Peers};
 use crate::snapshot;
 use crate::types::{ElementId, GroupId, Member, RaftLogId, RaftVote, Types};
 
@@ -55,6 +57,8 @@ pub(crate) struct Network {
     pub outgoing: Arc<snapshot::Outgoing>,
     /// Where checkpoints for others are made.
     pub scratch: std::path::PathBuf,
+    /// What uses the machine holds a token, so that the element's end can wait for it.
+    pub tasks: TaskTracker,
 }
 
 impl RaftNetworkFactory<Types> for Network {
@@ -72,11 +76,17 @@ pub(crate) struct Client {
     instance: u32,
 }
 
-/// Message to an element: group, element, then the body.
-pub(crate) fn address(group: GroupId, element: ElementId, body: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(16 + body.len());
+/// Begins a message to an element: group, element; the body follows.
+fn begin(group: GroupId, element: ElementId, body_bytes: usize) -> BytesMut {
+    let mut out = BytesMut::with_capacity(16 + body_bytes);
     out.put_u64(group.as_u64());
     out.put_u64(element);
+    out
+}
+
+/// A whole message to an element.
+pub(crate) fn address(group: GroupId, element: ElementId, body: &[u8]) -> Bytes {
+    let mut out = begin(group, element, body.len());
     out.put_slice(body);
     out.freeze()
 }
@@ -89,9 +99,15 @@ pub(crate) struct TransferAsk {
 }
 
 impl Client {
-    fn send(&self, service: u8, body: &[u8]) -> impl Future<Output = Result<Bytes, CallError>> + Send + use<> {
+    fn send(&self, service: u8, body: &[u8]) -> Call {
         let message = address(self.network.group, self.target, body);
         self.network.peers.send(self.instance, Class::Consensus, service, message)
+    }
+
+    fn send_append(&self, request: &AppendEntriesRequest<Types>) -> Call {
+        let mut message = begin(self.network.group, self.target, 0);
+        codec::put_append(request, &mut message);
+        self.network.peers.send(self.instance, Class::Consensus, service::APPEND, message.freeze())
     }
 
     async fn call<Q: Serialize, A: for<'de> Deserialize<'de>>(
@@ -109,10 +125,11 @@ impl Client {
     }
 }
 
+/// For errors behind which openraft should wait a little before it tries again.
 fn unreachable(error: &CallError) -> RPCError<Types> {
     match error {
-        CallError::NotSent { .. } => RPCError::Unreachable(Unreachable::new(error)),
-        CallError::Lost { .. } | CallError::Refused { .. } => network(error),
+        CallError::NotSent { .. } | CallError::Refused { .. } => RPCError::Unreachable(Unreachable::new(error)),
+        CallError::Lost { .. } => network(error),
     }
 }
 
@@ -130,6 +147,52 @@ fn append_answer(
     Ok(AppendEntriesResponse::from(answer).into_stream_result(previous, last))
 }
 
+/// An append under way, with the log ids before and at its last entry.
+struct Sent {
+    previous: Option<RaftLogId>,
+    last: Option<RaftLogId>,
+    answer: Call,
+}
+
+/// Sends what `input` produces and hands back the answers in order; ends after the first that is not a success, since what was sent behind
+/// it is refused as well.
+struct Pipeline<'c, S> {
+    client: &'c Client,
+    input: Option<S>,
+    sent: VecDeque<Sent>,
+}
+
+impl<S> Pipeline<'_, S>
+where
+    S: Stream<Item = AppendEntriesRequest<Types>> + Unpin,
+{
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<StreamAppendResult<Types>, RPCError<Types>>>> {
+        while let Some(input) = &mut self.input
+            && self.sent.len() < PIPELINE
+        {
+            match input.poll_next_unpin(context) {
+                Poll::Ready(Some(request)) => {
+                    let answer = self.client.send_append(&request);
+                    let last = request.entries.last().map(|e| e.log_id.clone()).or_else(|| request.prev_log_id.clone());
+                    self.sent.push_back(Sent { previous: request.prev_log_id, last, answer });
+                }
+                Poll::Ready(None) => self.input = None,
+                Poll::Pending => break,
+            }
+        }
+        let Some(first) = self.sent.front_mut() else {
+            return if self.input.is_none() { Poll::Ready(None) } else { Poll::Pending };
+        };
+        let Poll::Ready(answer) = first.answer.poll_unpin(context) else { return Poll::Pending };
+        let result = self.sent.pop_front().map(|sent| append_answer(answer, sent.previous, sent.last));
+        if !matches!(result, Some(Ok(Ok(_)))) {
+            self.input = None;
+            self.sent.clear();
+        }
+        Poll::Ready(result)
+    }
+}
+
 impl RaftNetworkV2<Types> for Client {
     type SnapshotData = SnapshotData;
 
@@ -138,8 +201,7 @@ impl RaftNetworkV2<Types> for Client {
         request: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        let answer = self.send(service::APPEND, &codec::put_append(&request));
-        let bytes = tokio::time::timeout(option.hard_ttl(), answer)
+        let bytes = tokio::time::timeout(option.hard_ttl(), self.send_append(&request))
             .await
             .map_err(|e| network(&e))?
             .map_err(|e| unreachable(&e))?;
@@ -149,7 +211,7 @@ impl RaftNetworkV2<Types> for Client {
 
     fn stream_append<'s, S>(
         &'s mut self,
-        mut input: S,
+        input: S,
         _option: RPCOption,
     ) -> futures::future::BoxFuture<
         's,
@@ -158,33 +220,8 @@ impl RaftNetworkV2<Types> for Client {
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
-        let (network, target, instance) = (self.network.clone(), self.target, self.instance);
-        let (sent, mut answers) = mpsc::channel(PIPELINE);
-        // Ends with the stream below: when that is dropped, `sent` closes.
-        network.peers.clone().tasks().spawn(async move {
-            loop {
-                let request = tokio::select! {
-                    request = input.next() => request,
-                    () = sent.closed() => None,
-                };
-                let Some(request) = request else { return };
-                let previous = request.prev_log_id.clone();
-                let last = request.entries.last().map(|e| e.log_id.clone()).or_else(|| previous.clone());
-                let message = address(network.group, target, &codec::put_append(&request));
-                let answer = network.peers.send(instance, Class::Consensus, service::APPEND, message);
-                if sent.send((previous, last, answer)).await.is_err() {
-                    return;
-                }
-            }
-        });
-        let stream = futures::stream::poll_fn(move |context| answers.poll_recv(context))
-            .then(|(previous, last, answer)| async move { append_answer(answer.await, previous, last) })
-            .scan(false, |ended, result| {
-                // A refusal ends the pipeline: what was sent behind it is refused as well.
-                let stop = std::mem::replace(ended, !matches!(result, Ok(Ok(_))));
-                futures::future::ready((!stop).then_some(result))
-            });
-        let stream: BoxStream<'s, _> = Box::pin(stream);
+        let mut pipeline = Pipeline { client: self, input: Some(input), sent: VecDeque::new() };
+        let stream: BoxStream<'s, _> = Box::pin(futures::stream::poll_fn(move |context| pipeline.poll_next(context)));
         Box::pin(futures::future::ready(Ok(stream)))
     }
 
@@ -209,16 +246,18 @@ impl RaftNetworkV2<Types> for Client {
     async fn full_snapshot(
         &mut self,
         vote: RaftVote,
-        _snapshot: SnapshotOf<Types, SnapshotData>,
+        snapshot: SnapshotOf<Types, SnapshotData>,
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let transfer = snapshot::send(&self.network, &vote, self.target, self.instance);
+        // What openraft will take the target to have when this succeeds.
+        let least = snapshot.meta.last_log_id;
+        let transfer = snapshot::send(&self.network, &vote, least, self.target, self.instance);
         let answer = tokio::select! {
             closed = cancel => return Err(StreamingError::Closed(closed)),
             answer = transfer => answer,
         };
-        let vote = answer.map_err(|e: io::Error| StreamingError::Network(NetworkError::new(&e)))?;
+        let vote = answer.map_err(|e: io::Error| StreamingError::Unreachable(Unreachable::new(&e)))?;
         Ok(SnapshotResponse::new(vote.into()))
     }
 

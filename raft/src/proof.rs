@@ -8,6 +8,10 @@
 //!
 //! This is ReadIndex (Ongaro, "Consensus: Bridging Theory and Practice", 6.4) with the heartbeat round replaced by a question about the
 //! vote: openraft's own heartbeats wait behind the follower's flush and are one per group.
+//!
+//! A question names the element that it asks: another element of the group may have taken its place on the same instance, and that one knows
+//! nothing of the votes that the first has given. The voters are those of the newest membership in this element's log; a leader's log is never
+//! more than one step of a change of membership behind what another leader can have been elected by, and neighbouring steps share their quorums.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -21,16 +25,20 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::codec;
-use crate::log::LogStore;
+use crate::host::Groups;
+use crate::leadership::Leadership;
 use crate::network::service;
-use crate::peers::{Class, Identity, Peers, Service};
+use crate::peers::{CallError, Class, Identity, Peers, Service};
 use crate::types::{ElementId, GroupId, InstanceId};
 
 /// A round that has no quorum by then has failed for those who still wait.
 const ROUND_MAX: Duration = Duration::from_millis(500);
 
-/// Rounds under way at once, so that one slow peer does not hold up proofs that can do without it.
+/// Rounds under way at once; what comes meanwhile waits and shares the next one.
 const ROUNDS_MAX: usize = 4;
+
+/// A round that takes longer does not count any more, so that a group without a quorum does not hold up the proofs of others.
+const ROUND_USUAL: Duration = Duration::from_millis(10);
 
 /// The voters of a group as its leader knows them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,22 +50,43 @@ pub(crate) struct Voters {
 
 impl Voters {
     fn is_quorum(&self, yes: &BTreeSet<ElementId>) -> bool {
-        self.configs.iter().all(|config| config.intersection(yes).count() > config.len() / 2)
+        !self.configs.is_empty() && self.configs.iter().all(|config| config.intersection(yes).count() > config.len() / 2)
+    }
+
+    /// Everybody who has a vote, with the instance.
+    fn electorate(&self) -> impl Iterator<Item = (ElementId, InstanceId)> {
+        let votes = |element: &ElementId| self.configs.iter().any(|config| config.contains(element));
+        self.instances.iter().filter(move |(element, _)| votes(element)).map(|(&element, &instance)| (element, instance))
     }
 }
 
-/// One question: does your vote in `group` stand for `leader` in `term`?
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// One question: does the vote of `voter` in `group` stand for `leader` in `term`?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Question {
     group: GroupId,
+    voter: ElementId,
     leader: ElementId,
     term: u64,
 }
 
+/// What is to be proved, and to whom.
 struct Claim {
-    question: Question,
+    group: GroupId,
+    leader: ElementId,
+    term: u64,
     voters: Arc<Voters>,
-    answer: oneshot::Sender<bool>,
+    leadership: Arc<Leadership>,
+    /// All who wait for the same.
+    answers: Vec<oneshot::Sender<bool>>,
+}
+
+impl Claim {
+    fn is_same(&self, other: &Self) -> bool {
+        self.group == other.group
+            && self.term == other.term
+            && self.leader == other.leader
+            && (Arc::ptr_eq(&self.voters, &other.voters) || self.voters == other.voters)
+    }
 }
 
 /// Obtains proofs.
@@ -67,26 +96,33 @@ pub(crate) struct Prover {
 }
 
 impl Prover {
-    pub(crate) fn start(peers: &Peers, log: Arc<LogStore>) -> Self {
-        peers.register(service::PROBE, Arc::new(Witness { log: log.clone() }));
+    pub(crate) fn start(peers: &Peers, groups: Arc<Groups>) -> Self {
+        peers.register(service::PROBE, Arc::new(Witness { groups }));
         let (claims, waiting) = mpsc::unbounded_channel();
-        peers.tasks().spawn(run(peers.clone(), log, waiting));
+        peers.tasks().spawn(run(peers.clone(), waiting));
         Self { claims }
     }
 
     /// Whether `leader` led `group` in `term` at some moment after this call began.
-    pub(crate) async fn prove(&self, group: GroupId, leader: ElementId, term: u64, voters: Arc<Voters>) -> bool {
+    pub(crate) async fn prove(
+        &self,
+        group: GroupId,
+        leader: ElementId,
+        term: u64,
+        voters: Arc<Voters>,
+        leadership: Arc<Leadership>,
+    ) -> bool {
         let (answer, answered) = oneshot::channel();
-        let question = Question { group, leader, term };
-        if self.claims.send(Claim { question, voters, answer }).is_err() {
+        if self.claims.send(Claim { group, leader, term, voters, leadership, answers: vec![answer] }).is_err() {
             return false;
         }
         answered.await.unwrap_or(false)
     }
 }
 
-async fn run(peers: Peers, log: Arc<LogStore>, mut waiting: mpsc::UnboundedReceiver<Claim>) {
+async fn run(peers: Peers, mut waiting: mpsc::UnboundedReceiver<Claim>) {
     let mut rounds = FuturesUnordered::new();
+    let mut slow: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
     let mut claims = Vec::new();
     loop {
         tokio::select! {
@@ -94,12 +130,22 @@ async fn run(peers: Peers, log: Arc<LogStore>, mut waiting: mpsc::UnboundedRecei
                 if taken == 0 {
                     return;
                 }
-                rounds.push(round(&peers, &log, std::mem::take(&mut claims)));
+                rounds.push(usual(Round::start(&peers, claims.drain(..))));
             }
-            Some(()) = rounds.next() => {}
+            Some(rest) = rounds.next() => slow.extend(rest),
+            Some(()) = slow.next() => {}
             () = peers.stopped() => return,
         }
     }
+}
+
+/// Runs a round for the usual time; what is left of it then comes back.
+async fn usual(mut round: Round) -> Option<BoxFuture<'static, ()>> {
+    if tokio::time::timeout(ROUND_USUAL, round.collect()).await.is_ok() {
+        return None;
+    }
+    // Whoever has no quorum in the end is told so by dropping its sender.
+    Some(Box::pin(async move { drop(tokio::time::timeout(ROUND_MAX, round.collect()).await) }))
 }
 
 /// A claim in a round, with the voters that have confirmed it.
@@ -108,83 +154,98 @@ struct Open {
     yes: BTreeSet<ElementId>,
 }
 
-async fn round(peers: &Peers, log: &LogStore, claims: Vec<Claim>) {
-    let mut open: Vec<Option<Open>> = Vec::with_capacity(claims.len());
-    let mut questions: HashMap<InstanceId, Vec<(usize, ElementId, Question)>> = HashMap::new();
-    for claim in claims {
-        let number = open.len();
-        for (&element, &instance) in &claim.voters.instances {
-            if element != claim.question.leader {
-                questions.entry(instance).or_default().push((number, element, claim.question));
+/// The numbers of the claims that one instance was asked about, each with the element asked, and its answer.
+type Asked = (Vec<(usize, ElementId)>, Result<Bytes, CallError>);
+
+struct Round {
+    open: Vec<Option<Open>>,
+    answers: FuturesUnordered<BoxFuture<'static, Asked>>,
+}
+
+impl Round {
+    fn start(peers: &Peers, claims: impl Iterator<Item = Claim>) -> Self {
+        let mut distinct: Vec<Claim> = Vec::new();
+        for mut claim in claims {
+            match distinct.iter_mut().find(|known| known.is_same(&claim)) {
+                Some(known) => known.answers.append(&mut claim.answers),
+                None => distinct.push(claim),
             }
         }
-        let yes = stands(log, &claim.question).then_some(claim.question.leader).into_iter().collect();
-        open.push(Some(Open { claim, yes }));
-        settle(&mut open[number], log);
-    }
-    let mut answers = FuturesUnordered::new();
-    for (instance, asked) in questions {
-        let asked: Vec<_> = asked.into_iter().filter(|(number, ..)| open[*number].is_some()).collect();
-        if asked.is_empty() {
-            continue;
-        }
-        // Many callers ask about the same group: each question travels once.
-        let mut distinct: Vec<Question> = Vec::new();
-        let places: Vec<usize> = asked.iter().map(|(_, _, question)| place(&mut distinct, *question)).collect();
-        let answer = peers.send(instance, Class::Consensus, service::PROBE, codec::to_bytes(&distinct));
-        answers.push(async move { (asked, places, answer.await) });
-    }
-    let collect = async {
-        while let Some((asked, places, answer)) = answers.next().await {
-            let Ok(bytes) = answer else { continue };
-            let Ok(stand) = codec::from_bytes::<Vec<bool>>(&bytes, "probe answer") else { continue };
-            for ((number, element, _), place) in asked.into_iter().zip(places) {
-                if let Some(claim) = open[number].as_mut()
-                    && stand.get(place) == Some(&true)
-                {
-                    claim.yes.insert(element);
-                    settle(&mut open[number], log);
+        let mut open = Vec::with_capacity(distinct.len());
+        let mut asked: HashMap<InstanceId, (Vec<(usize, ElementId)>, Vec<Question>)> = HashMap::new();
+        for claim in distinct {
+            let number = open.len();
+            // Its own vote is looked at whenever something is settled.
+            let yes = BTreeSet::from([claim.leader]);
+            let mut slot = Some(Open { claim, yes });
+            settle(&mut slot);
+            if let Some(Open { claim, .. }) = &slot {
+                for (voter, instance) in claim.voters.electorate().filter(|(voter, _)| *voter != claim.leader) {
+                    let (places, questions) = asked.entry(instance).or_default();
+                    places.push((number, voter));
+                    questions.push(Question { group: claim.group, voter, leader: claim.leader, term: claim.term });
                 }
             }
-            if open.iter().all(Option::is_none) {
-                return;
+            open.push(slot);
+        }
+        let answers = FuturesUnordered::new();
+        for (instance, (places, questions)) in asked {
+            let answer = peers.send(instance, Class::Consensus, service::PROBE, codec::to_bytes(&questions));
+            answers.push(Box::pin(async move { (places, answer.await) }) as BoxFuture<'static, Asked>);
+        }
+        Self { open, answers }
+    }
+
+    /// Takes in answers until every claim is settled, or no answer is left to wait for. May be given up and called again.
+    async fn collect(&mut self) {
+        while self.open.iter().any(Option::is_some)
+            && let Some((places, answer)) = self.answers.next().await
+        {
+            let Ok(bytes) = answer else { continue };
+            let Ok(stand) = codec::from_bytes::<Vec<bool>>(&bytes, "probe answer") else { continue };
+            for ((number, voter), stands) in places.into_iter().zip(stand) {
+                if stands && let Some(open) = self.open[number].as_mut() {
+                    open.yes.insert(voter);
+                    settle(&mut self.open[number]);
+                }
             }
         }
-    };
-    // Whoever has no quorum by then is told so by dropping its sender.
-    drop(tokio::time::timeout(ROUND_MAX, collect).await);
-}
-
-fn place(distinct: &mut Vec<Question>, question: Question) -> usize {
-    distinct.iter().position(|q| *q == question).unwrap_or_else(|| {
-        distinct.push(question);
-        distinct.len() - 1
-    })
-}
-
-/// Answers a claim that has its quorum; the leader's own vote counts as it is now, not as it was.
-fn settle(slot: &mut Option<Open>, log: &LogStore) {
-    let decided = slot.as_ref().is_some_and(|open| open.claim.voters.is_quorum(&open.yes));
-    if decided && let Some(open) = slot.take() {
-        let stands = stands(log, &open.claim.question);
-        // A caller that has gone needs no answer.
-        let _ = open.claim.answer.send(stands);
+        self.open.clear();
     }
 }
 
-fn stands(log: &LogStore, question: &Question) -> bool {
-    log.issued_vote(question.group).is_some_and(|vote| vote.term == question.term && vote.leader == question.leader)
+/// Answers a claim that has its quorum, or has none to hope for: the leader's own vote counts as it is now, not as it was.
+fn settle(slot: &mut Option<Open>) {
+    let Some(open) = slot.as_ref() else { return };
+    let stands = open.claim.leadership.votes_for_itself(open.claim.term);
+    if stands && !open.claim.voters.is_quorum(&open.yes) {
+        return;
+    }
+    if let Some(Open { claim, .. }) = slot.take() {
+        for answer in claim.answers {
+            // A caller that has gone needs no answer.
+            let _ = answer.send(stands);
+        }
+    }
 }
 
 /// Answers the questions of other instances.
 struct Witness {
-    log: Arc<LogStore>,
+    groups: Arc<Groups>,
+}
+
+impl Witness {
+    fn stands(&self, question: &Question) -> bool {
+        let groups = self.groups.read();
+        let group = groups.get(&question.group);
+        group.is_some_and(|g| g.element() == question.voter && g.inner.leadership.votes_for(question.leader, question.term))
+    }
 }
 
 impl Service for Witness {
     fn call(&self, _from: Identity, message: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
         let answer = codec::from_bytes::<Vec<Question>>(&message, "probe")
-            .map(|questions| codec::to_bytes(&questions.iter().map(|q| stands(&self.log, q)).collect::<Vec<bool>>()))
+            .map(|questions| codec::to_bytes(&questions.iter().map(|q| self.stands(q)).collect::<Vec<bool>>()))
             .map_err(|e| e.to_string());
         Box::pin(futures::future::ready(answer))
     }

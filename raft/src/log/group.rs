@@ -7,7 +7,8 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use futures::Stream;
 use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
 use openraft::{LogState, OptionalSend};
 use parking_lot::Mutex;
@@ -18,7 +19,7 @@ use super::writer::Operation;
 use crate::codec::{self, LogIdForm, VoteForm};
 use crate::types::{GroupId, RaftEntry, RaftLogId, RaftVote, Types};
 
-/// Most bytes that one read for replication returns; more follow in the next request.
+/// Most bytes that one read for replication or for applying returns (one entry may exceed it); more follow in the next.
 const READ_BYTES_MAX: usize = 1 << 20;
 
 /// Entries deleted by one step of a purge.
@@ -26,15 +27,18 @@ const PURGE_STEP: u64 = 4096;
 
 /// What all handles of one group share.
 pub(super) struct GroupState {
-    pub(super) tail: Mutex<Tail>,
+    tail: Mutex<Tail>,
+    /// Apart from the tail, since proofs ask for it all the time.
+    vote: Mutex<Option<VoteForm>>,
 }
 
 /// The end of a group's log in memory.
-pub(super) struct Tail {
-    pub(super) vote: Option<VoteForm>,
+struct Tail {
     purged: Option<RaftLogId>,
+    /// Index of the first entry, or of the one that may come first.
+    first: u64,
     last: Option<RaftLogId>,
-    /// Consecutive entries that end at `last`; never without those that are not flushed yet.
+    /// Consecutive entries that end at `last`, with the sizes of their forms; never without those that are not flushed yet.
     entries: VecDeque<(RaftEntry, usize)>,
     bytes: usize,
     /// Index up to which entries are on disk.
@@ -46,6 +50,7 @@ impl Tail {
         self.entries.front().map(|(e, _)| e.log_id.index)
     }
 
+    /// Lets go of what is on disk and beyond `bytes_max`.
     fn shrink(&mut self, bytes_max: usize) {
         while self.bytes > bytes_max
             && let Some((entry, size)) = self.entries.front()
@@ -66,6 +71,7 @@ impl Tail {
             );
         }
         assert!(self.purged <= self.last, "nothing is purged beyond the last entry");
+        assert!(self.purged.as_ref().is_none_or(|id| id.index < self.first), "what is purged is not in the log");
     }
 }
 
@@ -73,7 +79,9 @@ impl GroupState {
     pub(super) fn new(vote: Option<VoteForm>, purged: Option<RaftLogId>, last: Option<RaftLogId>) -> Self {
         let last = last.max(purged.clone());
         let flushed = last.as_ref().map(|id| id.index);
-        Self { tail: Mutex::new(Tail { vote, purged, last, entries: VecDeque::new(), bytes: 0, flushed }) }
+        let first = purged.as_ref().map_or(0, |id| id.index + 1);
+        let tail = Tail { purged, first, last, entries: VecDeque::new(), bytes: 0, flushed };
+        Self { tail: Mutex::new(tail), vote: Mutex::new(vote) }
     }
 }
 
@@ -100,25 +108,33 @@ impl GroupLog {
         self.state.tail.lock().purged.as_ref().map(|id| id.index)
     }
 
-    async fn write(&self, puts: Vec<(Vec<u8>, Vec<u8>)>, deletes: Vec<Vec<u8>>) -> Result<(), io::Error> {
+    /// The vote that this element holds, as it was last issued, durable or not. Never older than what any peer was told, so it can prove
+    /// leadership (see `proof`).
+    pub(crate) fn issued_vote(&self) -> Option<VoteForm> {
+        *self.state.vote.lock()
+    }
+
+    /// Writes and waits until it is durable.
+    async fn write(&self, puts: Vec<(Vec<u8>, Bytes)>, deletes: Vec<Vec<u8>>) -> Result<(), io::Error> {
         let (done, written) = oneshot::channel();
         let done = Box::new(move |result| drop(done.send(result)));
         self.store.writer.submit(Operation { puts, deletes, done });
         written.await.map_err(|_| io::Error::other("the log writer has ended"))?
     }
 
+    /// Consecutive entries from the range, up to about `bytes_max` bytes. They begin at `start`, or behind the purged ones.
     fn read(&self, start: u64, end: u64, bytes_max: usize) -> Result<Vec<RaftEntry>, io::Error> {
         let mut cached = Vec::new();
-        let disk_end = {
+        let (start, disk_end) = {
             let tail = self.state.tail.lock();
             let end = end.min(tail.last.as_ref().map_or(0, |id| id.index + 1));
-            let start = start.max(tail.purged.as_ref().map_or(0, |id| id.index + 1));
+            let start = start.max(tail.first);
             if start >= end {
                 return Ok(Vec::new());
             }
             let first = tail.first_cached().unwrap_or(end).clamp(start, end);
             let mut size = 0;
-            if let Some(cached_first) = tail.first_cached() {
+            if let Some(cached_first) = tail.first_cached().filter(|cached_first| *cached_first <= first) {
                 for (entry, bytes) in tail.entries.range((first - cached_first) as usize..(end - cached_first) as usize) {
                     cached.push(entry.clone());
                     size += bytes;
@@ -127,13 +143,17 @@ impl GroupLog {
                     }
                 }
             }
-            first
+            (start, first)
         };
         if start >= disk_end {
             return Ok(cached);
         }
         let mut entries = self.store.read(self.id, start, disk_end, bytes_max)?;
-        let complete = entries.last().is_some_and(|e| e.log_id.index + 1 == disk_end);
+        let first_found = entries.first().map_or(disk_end, |e| e.log_id.index);
+        if first_found != start && first_found > self.state.tail.lock().first {
+            return Err(self.store.damaged(self.id, start, "is missing"));
+        }
+        let complete = entries.last().is_none_or(|e| e.log_id.index + 1 == disk_end);
         if complete && entries.iter().map(codec::entry_size).sum::<usize>() < bytes_max {
             entries.extend(cached);
         }
@@ -141,30 +161,61 @@ impl GroupLog {
     }
 }
 
+/// The range as `start..end`.
+fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
+    let start = match range.start_bound() {
+        Bound::Included(&index) => index,
+        Bound::Excluded(&index) => index + 1,
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(&index) => index + 1,
+        Bound::Excluded(&index) => index,
+        Bound::Unbounded => u64::MAX,
+    };
+    (start, end)
+}
+
 impl RaftLogReader<Types> for GroupLog {
     async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
         &mut self,
         range: RB,
     ) -> Result<Vec<RaftEntry>, io::Error> {
-        let start = match range.start_bound() {
-            Bound::Included(&index) => index,
-            Bound::Excluded(&index) => index + 1,
-            Bound::Unbounded => 0,
-        };
-        let end = match range.end_bound() {
-            Bound::Included(&index) => index + 1,
-            Bound::Excluded(&index) => index,
-            Bound::Unbounded => u64::MAX,
-        };
+        let (start, end) = bounds(&range);
         self.read(start, end, usize::MAX)
     }
 
+    /// Reads in pieces: after a restart the range to apply is as long as the log.
+    async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = Result<RaftEntry, io::Error>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let (start, end) = bounds(&range);
+        let pieces = (self.clone(), start, Vec::new().into_iter());
+        futures::stream::unfold(pieces, move |(log, mut at, mut piece)| async move {
+            if let Some(entry) = piece.next() {
+                return Some((Ok(entry), (log, at, piece)));
+            }
+            match log.read(at, end, READ_BYTES_MAX) {
+                Ok(entries) => {
+                    at = entries.last()?.log_id.index + 1;
+                    piece = entries.into_iter();
+                    let entry = piece.next()?;
+                    Some((Ok(entry), (log, at, piece)))
+                }
+                Err(error) => Some((Err(error), (log, end, piece))),
+            }
+        })
+    }
+
+    /// Nothing if the range begins below the purge mark: replication must not take what follows for what it asked for.
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<RaftEntry>, io::Error> {
-        self.read(start, end, READ_BYTES_MAX)
+        let entries = self.read(start, end, READ_BYTES_MAX)?;
+        Ok(if entries.first().is_some_and(|e| e.log_id.index == start) { entries } else { Vec::new() })
     }
 
     async fn read_vote(&mut self) -> Result<Option<RaftVote>, io::Error> {
-        Ok(self.state.tail.lock().vote.map(Into::into))
+        Ok(self.issued_vote().map(Into::into))
     }
 }
 
@@ -183,8 +234,8 @@ impl RaftLogStorage<Types> for GroupLog {
     async fn save_vote(&mut self, vote: &RaftVote) -> Result<(), io::Error> {
         let form = VoteForm::from(vote);
         // Visible before it is durable and before any peer hears of it, so that a leadership proof can only err on the safe side.
-        self.state.tail.lock().vote = Some(form);
-        self.write(vec![(vote_key(self.id), codec::to_bytes(&form).to_vec())], Vec::new()).await
+        *self.state.vote.lock() = Some(form);
+        self.write(vec![(vote_key(self.id), codec::to_bytes(&form))], Vec::new()).await
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> Result<(), io::Error>
@@ -193,23 +244,28 @@ impl RaftLogStorage<Types> for GroupLog {
         I::IntoIter: OptionalSend,
     {
         let mut puts = Vec::new();
-        let mut last = None;
+        let mut kept = Vec::new();
+        let mut bytes = 0;
+        for entry in entries {
+            let mut form = BytesMut::with_capacity(codec::entry_size(&entry));
+            codec::put_entry(&entry, &mut form);
+            let form = form.freeze();
+            bytes += form.len();
+            kept.push((codec::share(entry, &form), form.len()));
+            puts.push((entry_key(self.id, kept[kept.len() - 1].0.log_id.index), form));
+        }
+        self.store.appended_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let last = kept.last().map(|(e, _)| e.log_id.index);
         {
             let mut tail = self.state.tail.lock();
-            let mut form = BytesMut::new();
-            for entry in entries {
-                let index = entry.log_id.index;
-                if let Some(previous) = &tail.last {
-                    assert_eq!(index, previous.index + 1, "entries are appended without holes");
+            for (entry, size) in kept {
+                match &tail.last {
+                    Some(last) => assert_eq!(entry.log_id.index, last.index + 1, "entries are appended without holes"),
+                    None => tail.first = entry.log_id.index,
                 }
-                form.clear();
-                codec::put_entry(&entry, &mut form);
-                self.store.appended_bytes.fetch_add(form.len() as u64, Ordering::Relaxed);
-                puts.push((entry_key(self.id, index), form.to_vec()));
                 tail.last = Some(entry.log_id.clone());
-                tail.bytes += form.len();
-                tail.entries.push_back((entry, form.len()));
-                last = Some(index);
+                tail.bytes += size;
+                tail.entries.push_back((entry, size));
             }
             tail.check();
         }
@@ -218,6 +274,7 @@ impl RaftLogStorage<Types> for GroupLog {
         let done = Box::new(move |result: Result<(), io::Error>| {
             if result.is_ok() {
                 let mut tail = state.tail.lock();
+                // Whatever cut this append's entries off again comes behind it in the queue, and waits for it.
                 tail.flushed = last.max(tail.flushed).min(tail.last.as_ref().map(|id| id.index));
                 tail.shrink(tail_bytes);
             }
@@ -232,6 +289,9 @@ impl RaftLogStorage<Types> for GroupLog {
         let deletes = {
             let mut tail = self.state.tail.lock();
             let Some(last) = tail.last.as_ref().map(|id| id.index) else { return Ok(()) };
+            if keep_to > last {
+                return Ok(());
+            }
             while tail.entries.back().is_some_and(|(e, _)| e.log_id.index >= keep_to) {
                 let (_, size) = tail.entries.pop_back().expect("the back was just looked at");
                 tail.bytes -= size;
@@ -245,27 +305,36 @@ impl RaftLogStorage<Types> for GroupLog {
         self.write(Vec::new(), deletes).await
     }
 
+    /// Does not wait for the disk: the consensus core would wait with it, and what a crash leaves below the purge mark, or the whole purge
+    /// undone, harms nobody.
     async fn purge(&mut self, log_id: RaftLogId) -> Result<(), io::Error> {
-        let (mut from, upto) = {
+        let (mut from, end) = {
             let mut tail = self.state.tail.lock();
-            let from = tail.purged.as_ref().map_or(0, |id| id.index + 1);
+            if Some(&log_id) <= tail.purged.as_ref() {
+                return Ok(());
+            }
+            let from = tail.first;
+            let end = tail.last.as_ref().map_or(0, |last| last.index.min(log_id.index) + 1);
             while tail.entries.front().is_some_and(|(e, _)| e.log_id.index <= log_id.index) {
                 let (_, size) = tail.entries.pop_front().expect("the front was just looked at");
                 tail.bytes -= size;
             }
-            tail.purged = Some(log_id.clone()).max(tail.purged.take());
+            tail.purged = Some(log_id.clone());
+            tail.first = log_id.index + 1;
             tail.last = tail.last.take().max(Some(log_id.clone()));
             tail.flushed = tail.flushed.max(Some(log_id.index));
             tail.check();
-            (from, log_id.index)
+            (from, end)
         };
-        let purged = (purged_key(self.id), codec::to_bytes(&LogIdForm::from(&log_id)).to_vec());
+        let submit = |puts, deletes| {
+            self.store.writer.submit(Operation { puts, deletes, done: Box::new(|result| drop(result)) });
+        };
         // The mark first: entries below it are gone for every reader, whatever a crash leaves of them.
-        self.write(vec![purged], Vec::new()).await?;
-        while from <= upto {
-            let to = upto.min(from + PURGE_STEP - 1);
-            self.write(Vec::new(), (from..=to).map(|index| entry_key(self.id, index)).collect()).await?;
-            from = to + 1;
+        submit(vec![(purged_key(self.id), codec::to_bytes(&LogIdForm::from(&log_id)))], Vec::new());
+        while from < end {
+            let to = end.min(from + PURGE_STEP);
+            submit(Vec::new(), (from..to).map(|index| entry_key(self.id, index)).collect());
+            from = to;
         }
         Ok(())
     }

@@ -13,6 +13,8 @@
 
 mod group;
 mod store;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use group::GroupLog;

@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, IteratorMode, Options, ReadOptions};
+use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, Direction, IteratorMode, Options, ReadOptions, WriteBatch};
 
 use super::group::{GroupLog, GroupState};
-use super::writer::Writer;
+use super::writer::{Operation, Writer};
 use crate::codec::{self, LogIdForm, VoteForm};
-use crate::types::{GroupId, RaftEntry};
+use crate::types::{GroupId, RaftEntry, RaftLogId};
 
 const FORMAT: &[u8] = b"quorate log 1";
 const FORMAT_KEY: &[u8] = b"format";
@@ -32,7 +32,7 @@ pub struct LogOptions {
     pub write_buffer: usize,
     /// How much of each group's tail is kept in memory for replication, in bytes.
     pub tail_bytes: usize,
-    /// Called after each fsync with the number of operations that shared it; for failpoints and measurements.
+    /// Called on the writer's thread before each write with its fsync; for failpoints and measurements.
     pub before_sync: Option<fn()>,
 }
 
@@ -44,12 +44,12 @@ impl Default for LogOptions {
 
 /// The log of all groups of one instance.
 pub struct LogStore {
-    pub(super) db: Arc<DB>,
+    db: Arc<DB>,
     pub(super) writer: Writer,
     pub(super) options: LogOptions,
     path: PathBuf,
     groups: Mutex<HashMap<GroupId, Arc<GroupState>>>,
-    pub(super) appended_bytes: Arc<AtomicU64>,
+    pub(super) appended_bytes: AtomicU64,
 }
 
 impl LogStore {
@@ -64,8 +64,8 @@ impl LogStore {
         db_options.set_compression_type(DBCompressionType::Lz4);
         db_options.set_max_background_jobs(2);
         db_options.set_keep_log_file_num(2);
-        db_options.set_recycle_log_file_num(4);
-        // A torn record at the end of the WAL was never acknowledged; damage before it must be an error, not a shorter log.
+        // A torn record at the end of the WAL was never acknowledged; damage before it must be an error, not a shorter log. (This rules
+        // out recycling WAL files, which would save the file's growth in each fsync: in a recycled file the end cannot be told from damage.)
         db_options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::TolerateCorruptedTailRecords);
         let mut table = BlockBasedOptions::default();
         table.set_block_cache(&Cache::new_lru_cache(8 << 20));
@@ -92,7 +92,7 @@ impl LogStore {
             options,
             path: path.to_owned(),
             groups: Mutex::new(HashMap::new()),
-            appended_bytes: Arc::new(AtomicU64::new(0)),
+            appended_bytes: AtomicU64::new(0),
         }))
     }
 
@@ -110,29 +110,38 @@ impl LogStore {
         Ok(GroupLog::new(self.clone(), id, state))
     }
 
-    /// Removes everything of a group that was destroyed. Its elements must not run any more.
+    /// Removes everything of a group that was destroyed, durably. Its elements must not run any more. Blocks for the time of a write.
     pub fn remove_group(&self, id: GroupId) -> Result<(), io::Error> {
         self.groups.lock().remove(&id);
+        // What the group left in the writer's queue must not be written behind the removal: another element of the group may come.
+        self.wait_for_writer()?;
         let start = id.as_u64().to_be_bytes().to_vec();
         let mut read = ReadOptions::default();
-        read.set_iterate_upper_bound((id.as_u64() + 1).to_be_bytes().to_vec());
-        let mut batch = rocksdb::WriteBatch::default();
-        for item in self.db.iterator_opt(IteratorMode::From(&start, rocksdb::Direction::Forward), read) {
+        if let Some(next) = id.as_u64().checked_add(1) {
+            read.set_iterate_upper_bound(next.to_be_bytes().to_vec());
+        }
+        let mut batch = WriteBatch::default();
+        for item in self.db.iterator_opt(IteratorMode::From(&start, Direction::Forward), read) {
             let (key, _) = item.map_err(|e| other(&self.path, "scan the log", e))?;
-            batch.delete(key);
+            if key.len() > start.len() {
+                batch.delete(key);
+            }
         }
         let mut write = rocksdb::WriteOptions::default();
         write.set_sync(true);
         self.db.write_opt(batch, &write).map_err(|e| other(&self.path, "remove a group from the log", e))
     }
 
-    /// The vote that this instance holds for a group, as it was last issued, durable or not. Never older than what any
-    /// peer was told, so it can prove leadership (see `proof`).
-    pub(crate) fn issued_vote(&self, id: GroupId) -> Option<VoteForm> {
-        let groups = self.groups.lock();
-        let state = groups.get(&id)?;
-        let tail = state.tail.lock();
-        tail.vote
+    fn wait_for_writer(&self) -> Result<(), io::Error> {
+        let (done, written) = std::sync::mpsc::channel();
+        let done = Box::new(move |result| drop(done.send(result)));
+        self.writer.submit(Operation { puts: Vec::new(), deletes: Vec::new(), done });
+        written.recv().map_err(|_| io::Error::other("the log writer has ended"))?
+    }
+
+    /// Writes made since the log was opened, each with one fsync.
+    pub fn syncs(&self) -> u64 {
+        self.writer.syncs()
     }
 
     /// Bytes appended to the log of all groups since it was opened.
@@ -142,34 +151,67 @@ impl LogStore {
 
     fn load(&self, id: GroupId) -> Result<GroupState, io::Error> {
         let fail = |e| other(&self.path, "read the log", e);
+        let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: log of {id}: {e}", self.path.display()));
         let vote = match self.db.get(key(id, KIND_VOTE)).map_err(fail)? {
-            Some(bytes) => Some(codec::from_bytes::<VoteForm>(&bytes, "vote")?),
+            Some(bytes) => Some(codec::from_bytes::<VoteForm>(&bytes, "vote").map_err(named)?),
             None => None,
         };
-        let purged = match self.db.get(key(id, KIND_PURGED)).map_err(fail)? {
-            Some(bytes) => Some(codec::from_bytes::<LogIdForm>(&bytes, "purged log id")?.into()),
+        let purged: Option<RaftLogId> = match self.db.get(key(id, KIND_PURGED)).map_err(fail)? {
+            Some(bytes) => Some(codec::from_bytes::<LogIdForm>(&bytes, "purged log id").map_err(named)?.into()),
             None => None,
         };
+        let first = purged.as_ref().map_or(0, |id| id.index + 1);
+        self.remove_purged(id, first)?;
         let mut read = ReadOptions::default();
-        read.set_iterate_lower_bound(entry_key(id, 0));
+        read.set_iterate_lower_bound(entry_key(id, first));
         read.set_iterate_upper_bound(key(id, KIND_ENTRY + 1));
         let last = match self.db.iterator_opt(IteratorMode::End, read).next() {
-            Some(item) => Some(self.decode(id, item.map_err(fail)?.1)?),
+            Some(item) => {
+                let (key, value) = item.map_err(fail)?;
+                Some(self.decode(id, index_of(&key), value)?)
+            }
             None => None,
         };
+        // A purge that was cut short leaves entries below its mark, never a hole above it.
+        if last.is_some() && self.db.get(entry_key(id, first)).map_err(fail)?.is_none() {
+            return Err(self.damaged(id, first, "is missing"));
+        }
         Ok(GroupState::new(vote, purged, last.map(|e| e.log_id)))
     }
 
+    /// Deletes the entries below `first` that a crash in the middle of a purge has left.
+    fn remove_purged(&self, id: GroupId, first: u64) -> Result<(), io::Error> {
+        let mut read = ReadOptions::default();
+        read.set_iterate_upper_bound(entry_key(id, first));
+        let mut batch = WriteBatch::default();
+        for item in self.db.iterator_opt(IteratorMode::From(&entry_key(id, 0), Direction::Forward), read) {
+            let (key, _) = item.map_err(|e| other(&self.path, "read the log", e))?;
+            batch.delete(key);
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        // Needs no fsync: a crash only leaves the same work for the next time.
+        self.db.write(batch).map_err(|e| other(&self.path, "remove purged entries", e))
+    }
+
+    /// Consecutive entries of `start..end`. The first may be missing, if it has been purged meanwhile; a hole behind it is an error.
     pub(super) fn read(&self, id: GroupId, start: u64, end: u64, bytes_max: usize) -> Result<Vec<RaftEntry>, io::Error> {
         let mut read = ReadOptions::default();
         read.set_iterate_upper_bound(entry_key(id, end));
         let from = entry_key(id, start);
         let mut entries: Vec<RaftEntry> = Vec::new();
         let mut size = 0;
-        for item in self.db.iterator_opt(IteratorMode::From(&from, rocksdb::Direction::Forward), read) {
-            let (_, value) = item.map_err(|e| other(&self.path, "read the log", e))?;
+        for item in self.db.iterator_opt(IteratorMode::From(&from, Direction::Forward), read) {
+            let (key, value) = item.map_err(|e| other(&self.path, "read the log", e))?;
+            let index = index_of(&key);
+            if let Some(previous) = entries.last()
+                && index != previous.log_id.index + 1
+            {
+                return Err(self.damaged(id, previous.log_id.index + 1, "is missing"));
+            }
             size += value.len();
-            entries.push(self.decode(id, value)?);
+            entries.push(self.decode(id, index, value)?);
             if size >= bytes_max {
                 break;
             }
@@ -177,10 +219,16 @@ impl LogStore {
         Ok(entries)
     }
 
-    fn decode(&self, id: GroupId, value: Box<[u8]>) -> Result<RaftEntry, io::Error> {
-        codec::get_entry(Bytes::from(value)).map_err(|e| {
-            io::Error::new(e.kind(), format!("{}: log of {id}: {e}", self.path.display()))
-        })
+    fn decode(&self, id: GroupId, index: u64, value: Box<[u8]>) -> Result<RaftEntry, io::Error> {
+        let entry = codec::get_entry(Bytes::from(value)).map_err(|e| self.damaged(id, index, &e.to_string()))?;
+        if entry.log_id.index != index {
+            return Err(self.damaged(id, index, &format!("holds entry {}", entry.log_id.index)));
+        }
+        Ok(entry)
+    }
+
+    pub(super) fn damaged(&self, id: GroupId, index: u64, what: &str) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, format!("{}: log of {id}: entry {index}: {what}", self.path.display()))
     }
 }
 
@@ -202,6 +250,11 @@ pub(super) fn entry_key(id: GroupId, index: u64) -> Vec<u8> {
     let mut key = key(id, KIND_ENTRY);
     key.extend_from_slice(&index.to_be_bytes());
     key
+}
+
+/// Index in an entry's key.
+fn index_of(key: &[u8]) -> u64 {
+    key.last_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 fn other(path: &Path, what: &str, error: rocksdb::Error) -> io::Error {

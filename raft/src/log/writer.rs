@@ -2,9 +2,11 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use rocksdb::{DB, WriteBatch, WriteOptions};
 
@@ -16,7 +18,7 @@ pub(super) type Done = Box<dyn FnOnce(Result<(), io::Error>) + Send>;
 
 /// One step for the writer. Operations are never reordered.
 pub(super) struct Operation {
-    pub puts: Vec<(Vec<u8>, Vec<u8>)>,
+    pub puts: Vec<(Vec<u8>, Bytes)>,
     pub deletes: Vec<Vec<u8>>,
     pub done: Done,
 }
@@ -30,13 +32,23 @@ impl Operation {
 pub(super) struct Writer {
     queue: Mutex<Option<Sender<Operation>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    syncs: Arc<AtomicU64>,
 }
 
 impl Writer {
     pub(super) fn start(db: Arc<DB>, before_sync: Option<fn()>) -> Result<Self, io::Error> {
         let (queue, operations) = channel();
-        let thread = std::thread::Builder::new().name("log-writer".into()).spawn(move || run(&db, &operations, before_sync))?;
-        Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })
+        let syncs = Arc::new(AtomicU64::new(0));
+        let counter = syncs.clone();
+        let thread = std::thread::Builder::new().name("log-writer".into()).spawn(move || {
+            let _watch = EndOnPanic;
+            run(&db, &operations, before_sync, &counter);
+        })?;
+        Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), syncs })
+    }
+
+    pub(super) fn syncs(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed)
     }
 
     /// Queues an operation. After the store was closed the operation is refused through its callback.
@@ -56,15 +68,24 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         *self.queue.lock() = None;
-        if let Some(thread) = self.thread.lock().take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the log writer panicked");
+        if let Some(thread) = self.thread.lock().take() {
+            drop(thread.join());
         }
     }
 }
 
-fn run(db: &DB, operations: &Receiver<Operation>, before_sync: Option<fn()>) {
+/// Groups would wait for ever for a writer that panicked.
+struct EndOnPanic;
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            crate::fatal("the log writer panicked");
+        }
+    }
+}
+
+fn run(db: &DB, operations: &Receiver<Operation>, before_sync: Option<fn()>, syncs: &AtomicU64) {
     let mut options = WriteOptions::default();
     options.set_sync(true);
     while let Ok(first) = operations.recv() {
@@ -94,6 +115,7 @@ fn run(db: &DB, operations: &Receiver<Operation>, before_sync: Option<fn()>) {
         if let Err(error) = db.write_opt(batch, &options) {
             crate::fatal(&format!("write the log: {error}"));
         }
+        syncs.fetch_add(1, Ordering::Relaxed);
         for operation in waiting {
             (operation.done)(Ok(()));
         }

@@ -80,6 +80,49 @@ impl Frame {
     }
 }
 
+/// Room for reading: what a buffer has at first, and at least before each read.
+pub(super) const READ_BYTES: usize = 64 << 10;
+pub(super) const READ_RESERVE: usize = 16 << 10;
+
+/// How many bytes of frames wait for one write.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// Frames on their way out, all that are ready in one write.
+#[derive(Default)]
+pub(super) struct Outbox {
+    bytes: BytesMut,
+}
+
+impl Outbox {
+    pub(super) fn put(&mut self, frame: &Frame) {
+        frame.put(&mut self.bytes);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Nothing should be added before some of it was written.
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes.len() >= WRITE_BYTES
+    }
+
+    /// Writes some; nothing is lost if the future is dropped.
+    pub(super) async fn write(&mut self, stream: &mut (impl AsyncWrite + Unpin)) -> Result<(), io::Error> {
+        if stream.write_buf(&mut self.bytes).await? == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        if self.bytes.is_empty() && self.bytes.capacity() > 4 * WRITE_BYTES {
+            self.bytes = BytesMut::new();
+        }
+        Ok(())
+    }
+}
+
 /// What a caller says first.
 #[derive(Debug)]
 pub(super) struct Hello {

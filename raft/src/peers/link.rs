@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,8 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::frame::{CLASS_ONCE, Frame, Hello, Kind, read_welcome};
-use super::server::write_frames;
+use super::frame::{CLASS_ONCE, Frame, Hello, Kind, Outbox, READ_BYTES, READ_RESERVE, read_welcome};
 use super::{CallError, Class, Identity, MESSAGE_BYTES_MAX, SILENCE_MAX, Shared};
 use crate::types::InstanceId;
 
@@ -24,71 +24,103 @@ const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_LAST: Duration = Duration::from_millis(250);
 const PING_INTERVAL: Duration = Duration::from_millis(500);
 
-type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<Bytes, CallError>>>>>;
+/// Calls that wait for their answers. Frames are queued, and calls ended, under its lock: so a call that was told that it was
+/// not sent is never sent later.
+#[derive(Default)]
+struct Calls {
+    waiting: HashMap<u64, oneshot::Sender<Result<Bytes, CallError>>>,
+    last: u64,
+    /// The last attempt to connect failed, or the connection broke and is not back.
+    down: bool,
+    closed: bool,
+}
 
 /// One connection to a peer. Dropping it ends its task.
 pub(super) struct Link {
     to: InstanceId,
     queue: mpsc::UnboundedSender<Frame>,
-    waiting: Waiting,
-    next_call: AtomicU64,
-    /// The last attempt to connect failed, or the connection broke and is not back.
-    down: Arc<AtomicBool>,
+    calls: Arc<Mutex<Calls>>,
     _stop: DropGuard,
 }
 
 impl Link {
     pub(super) fn open(shared: &Arc<Shared>, to: InstanceId, class: Class, address: String) -> Self {
         let (queue, frames) = mpsc::unbounded_channel();
-        let waiting = Waiting::default();
-        let down = Arc::new(AtomicBool::new(false));
+        let calls = Arc::<Mutex<Calls>>::default();
         let stop = shared.stop.child_token();
         let hello = Hello { class: Hello::class(class), from: *shared.identity.read(), to };
-        let task = Task { to, address, hello, waiting: waiting.clone(), down: down.clone() };
-        shared.tasks.spawn(task.run(frames, stop.clone()));
-        Self { to, queue, waiting, next_call: AtomicU64::new(1), down, _stop: stop.drop_guard() }
+        let task = Task { to, address, hello, calls: calls.clone() };
+        shared.spawn(task.run(frames, stop.clone()));
+        Self { to, queue, calls, _stop: stop.drop_guard() }
     }
 
     pub(super) fn is_down(&self) -> bool {
-        self.down.load(Ordering::Relaxed)
+        self.calls.lock().down
     }
 
     /// Queues a request. While the peer is known to be down, requests fail at once.
-    pub(super) fn send(&self, service: u8, message: Bytes) -> impl Future<Output = Result<Bytes, CallError>> + Send + use<> {
+    pub(super) fn send(&self, service: u8, message: Bytes) -> Call {
         let to = self.to;
-        let queued = if message.len() > MESSAGE_BYTES_MAX {
-            Err(CallError::NotSent { to, reason: format!("the message has {} bytes", message.len()) })
-        } else if self.is_down() {
-            Err(CallError::NotSent { to, reason: "the last attempt to connect failed".into() })
-        } else {
-            let call = self.next_call.fetch_add(1, Ordering::Relaxed);
-            let (answer, answered) = oneshot::channel();
-            self.waiting.lock().insert(call, answer);
-            match self.queue.send(Frame { kind: Kind::Request, service, call, message }) {
-                Ok(()) => Ok(Cleanup { waiting: self.waiting.clone(), call, answered }),
-                Err(_) => Err(CallError::NotSent { to, reason: "this instance is shutting down".into() }),
-            }
-        };
-        async move {
-            let mut cleanup = queued?;
-            match (&mut cleanup.answered).await {
-                Ok(result) => result,
-                Err(_) => Err(CallError::Lost { to, reason: "this instance is shutting down".into() }),
-            }
+        let refuse = |reason: &str| Call::failed(CallError::NotSent { to, reason: reason.to_owned() });
+        if message.len() > MESSAGE_BYTES_MAX {
+            return refuse(&format!("the message has {} bytes", message.len()));
+        }
+        let mut calls = self.calls.lock();
+        if calls.closed {
+            return refuse("this instance is shutting down");
+        }
+        if calls.down {
+            return refuse("the last attempt to connect failed");
+        }
+        calls.last += 1;
+        let call = calls.last;
+        if self.queue.send(Frame { kind: Kind::Request, service, call, message }).is_err() {
+            return refuse("this instance is shutting down");
+        }
+        let (answer, answered) = oneshot::channel();
+        calls.waiting.insert(call, answer);
+        drop(calls);
+        Call { state: State::Waiting { to, number: call, calls: self.calls.clone(), answered } }
+    }
+}
+
+/// A call under way: a future of its answer. Dropping it forgets the call; the peer may see the message all the same.
+#[must_use = "a call's answer says whether it was sent"]
+pub struct Call {
+    state: State,
+}
+
+enum State {
+    Failed(Option<CallError>),
+    Waiting { to: InstanceId, number: u64, calls: Arc<Mutex<Calls>>, answered: oneshot::Receiver<Result<Bytes, CallError>> },
+}
+
+impl Call {
+    pub(super) fn failed(error: CallError) -> Self {
+        Self { state: State::Failed(Some(error)) }
+    }
+}
+
+impl Future for Call {
+    type Output = Result<Bytes, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.state {
+            State::Failed(error) => Poll::Ready(Err(error.take().expect("a future is not polled after its end"))),
+            State::Waiting { to, answered, .. } => Pin::new(answered).poll(context).map(|answer| {
+                answer.unwrap_or_else(|_| Err(CallError::Lost { to: *to, reason: "the connection has ended".into() }))
+            }),
         }
     }
 }
 
-/// Forgets a call whose caller has gone.
-struct Cleanup {
-    waiting: Waiting,
-    call: u64,
-    answered: oneshot::Receiver<Result<Bytes, CallError>>,
-}
-
-impl Drop for Cleanup {
+impl Drop for Call {
     fn drop(&mut self) {
-        self.waiting.lock().remove(&self.call);
+        if let State::Waiting { number, calls, answered, .. } = &self.state
+            && !answered.is_terminated()
+        {
+            calls.lock().waiting.remove(number);
+        }
     }
 }
 
@@ -96,8 +128,7 @@ struct Task {
     to: InstanceId,
     address: String,
     hello: Hello,
-    waiting: Waiting,
-    down: Arc<AtomicBool>,
+    calls: Arc<Mutex<Calls>>,
 }
 
 impl Task {
@@ -106,7 +137,8 @@ impl Task {
             () = stop.cancelled() => {}
             () = self.stay_connected(&mut frames) => {}
         }
-        self.fail_all(|to| CallError::Lost { to, reason: "this instance is shutting down".into() });
+        self.calls.lock().closed = true;
+        self.end_calls(&mut frames, |to| CallError::Lost { to, reason: "this instance is shutting down".into() });
     }
 
     async fn stay_connected(&self, frames: &mut mpsc::UnboundedReceiver<Frame>) {
@@ -115,48 +147,53 @@ impl Task {
         loop {
             match connect(&self.address, &self.hello).await {
                 Ok(stream) => {
-                    pause = RETRY_FIRST;
+                    let since = Instant::now();
                     told = false;
-                    self.down.store(false, Ordering::Relaxed);
+                    self.calls.lock().down = false;
                     let reason = match self.converse(stream, frames).await {
                         Ok(()) => return,
                         Err(error) => error.to_string(),
                     };
-                    self.down.store(true, Ordering::Relaxed);
                     tracing::debug!(peer = self.to, %reason, "connection lost");
-                    self.fail_all(|to| CallError::Lost { to, reason: reason.clone() });
-                    while frames.try_recv().is_ok() {}
+                    self.end_calls(frames, |to| CallError::Lost { to, reason: reason.clone() });
+                    if since.elapsed() > RETRY_LAST {
+                        // It worked for a while: no need to be patient.
+                        pause = RETRY_FIRST;
+                        continue;
+                    }
                 }
                 Err(error) => {
-                    self.down.store(true, Ordering::Relaxed);
                     if error.kind() == io::ErrorKind::PermissionDenied && !told {
                         tracing::warn!(peer = self.to, address = self.address, %error, "the peer refuses us");
                         told = true;
                     }
                     // Nothing queued can have been sent.
-                    while frames.try_recv().is_ok() {}
-                    self.fail_all(|to| CallError::NotSent { to, reason: error.to_string() });
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(RETRY_LAST);
+                    self.end_calls(frames, |to| CallError::NotSent { to, reason: error.to_string() });
                 }
             }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_LAST);
         }
     }
 
     /// Carries calls until the connection breaks (`Err`) or the link is dropped (`Ok`).
-    async fn converse(&self, stream: TcpStream, frames: &mut mpsc::UnboundedReceiver<Frame>) -> Result<(), io::Error> {
-        let (mut reader, writer) = stream.into_split();
-        let (out, outgoing) = mpsc::unbounded_channel();
-        let writing = write_frames(writer, outgoing);
-        tokio::pin!(writing);
-        let mut buffer = BytesMut::with_capacity(64 << 10);
+    async fn converse(&self, mut stream: TcpStream, frames: &mut mpsc::UnboundedReceiver<Frame>) -> Result<(), io::Error> {
+        let (mut reader, mut writer) = stream.split();
+        let mut out = Outbox::default();
+        let mut buffer = BytesMut::with_capacity(READ_BYTES);
         let mut ping = tokio::time::interval(PING_INTERVAL);
         ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut heard = Instant::now();
         loop {
-            buffer.reserve(16 << 10);
+            buffer.reserve(READ_RESERVE);
             tokio::select! {
-                result = &mut writing => return Err(result.err().unwrap_or_else(|| io::Error::other("the writer ended"))),
+                written = out.write(&mut writer), if !out.is_empty() => {
+                    written?;
+                    // A peer that keeps taking in a long message is not silent; short ones fit into the buffers of one that hangs.
+                    if !out.is_empty() {
+                        heard = Instant::now();
+                    }
+                }
                 read = reader.read_buf(&mut buffer) => {
                     if read? == 0 {
                         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the peer closed the connection"));
@@ -166,20 +203,19 @@ impl Task {
                         self.answer(frame);
                     }
                 }
-                frame = frames.recv() => {
+                frame = frames.recv(), if !out.is_full() => {
                     let Some(frame) = frame else { return Ok(()) };
-                    drop(out.send(frame));
-                    while let Ok(frame) = frames.try_recv() {
-                        drop(out.send(frame));
+                    out.put(&frame);
+                    while !out.is_full() && let Ok(frame) = frames.try_recv() {
+                        out.put(&frame);
                     }
                 }
                 _ = ping.tick() => {
                     if heard.elapsed() > SILENCE_MAX {
                         return Err(io::Error::new(io::ErrorKind::TimedOut, format!("silent for {SILENCE_MAX:?}")));
                     }
-                    if heard.elapsed() >= PING_INTERVAL / 2 {
-                        drop(out.send(Frame { kind: Kind::Ping, service: 0, call: 0, message: Bytes::new() }));
-                    }
+                    // Also when much is heard: the other side listens for silence as well.
+                    out.put(&Frame { kind: Kind::Ping, service: 0, call: 0, message: Bytes::new() });
                 }
             }
         }
@@ -193,14 +229,19 @@ impl Task {
             }
             Kind::Request | Kind::Ping | Kind::Pong => return,
         };
-        let caller = self.waiting.lock().remove(&frame.call);
+        let caller = self.calls.lock().waiting.remove(&frame.call);
         if let Some(caller) = caller {
             drop(caller.send(result));
         }
     }
 
-    fn fail_all(&self, error: impl Fn(InstanceId) -> CallError) {
-        let waiting = std::mem::take(&mut *self.waiting.lock());
+    /// Ends all calls, sent or queued; new ones fail until the connection is back.
+    fn end_calls(&self, frames: &mut mpsc::UnboundedReceiver<Frame>, error: impl Fn(InstanceId) -> CallError) {
+        let mut calls = self.calls.lock();
+        calls.down = true;
+        while frames.try_recv().is_ok() {}
+        let waiting = std::mem::take(&mut calls.waiting);
+        drop(calls);
         for (_, caller) in waiting {
             drop(caller.send(Err(error(self.to))));
         }

@@ -16,7 +16,7 @@ mod server;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +29,8 @@ use uuid::Uuid;
 
 use crate::types::InstanceId;
 use link::Link;
+
+pub use link::Call;
 
 /// A peer that is asked and silent for this long is taken for unreachable.
 pub const SILENCE_MAX: Duration = Duration::from_secs(3);
@@ -121,6 +123,17 @@ pub(crate) struct Shared {
     incoming: watch::Sender<HashMap<InstanceId, usize>>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    runtime: OnceLock<tokio::runtime::Handle>,
+}
+
+impl Shared {
+    /// Spawns on the runtime of consensus, whoever calls.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        match self.runtime.get() {
+            Some(runtime) => drop(self.tasks.spawn_on(task, runtime)),
+            None => drop(self.tasks.spawn(task)),
+        }
+    }
 }
 
 impl Peers {
@@ -135,6 +148,7 @@ impl Peers {
                 incoming: watch::channel(HashMap::new()).0,
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
+                runtime: OnceLock::new(),
             }),
         }
     }
@@ -187,22 +201,10 @@ impl Peers {
     }
 
     /// Like [`Peers::call`]; the message is queued before this returns, so calls made one after the other arrive in order.
-    pub fn send(
-        &self,
-        to: InstanceId,
-        class: Class,
-        service: ServiceId,
-        message: Bytes,
-    ) -> impl Future<Output = Result<Bytes, CallError>> + Send + use<> {
-        let queued = match self.link(to, class) {
-            Ok(link) => Ok(link.send(service, message)),
-            Err(error) => Err(error),
-        };
-        async move {
-            match queued {
-                Ok(answer) => answer.await,
-                Err(error) => Err(error),
-            }
+    pub fn send(&self, to: InstanceId, class: Class, service: ServiceId, message: Bytes) -> Call {
+        match self.link(to, class) {
+            Ok(link) => link.send(service, message),
+            Err(error) => Call::failed(error),
         }
     }
 
@@ -235,6 +237,11 @@ impl Peers {
         self.shared.stop.cancelled().await;
     }
 
+    /// Makes all connections run on this runtime, also those that tasks of another one need first.
+    pub(crate) fn run_on(&self, runtime: tokio::runtime::Handle) {
+        self.shared.runtime.get_or_init(|| runtime);
+    }
+
     /// Tasks that end with the connections.
     pub(crate) fn tasks(&self) -> &TaskTracker {
         &self.shared.tasks
@@ -248,6 +255,9 @@ impl Peers {
         let Some(address) = self.shared.addresses.read().get(&to).cloned() else {
             return Err(CallError::NotSent { to, reason: "its address is not known here".into() });
         };
+        if self.shared.stop.is_cancelled() {
+            return Err(CallError::NotSent { to, reason: "this instance is shutting down".into() });
+        }
         let link = Arc::new(Link::open(&self.shared, to, class, address));
         links.insert((to, class), link.clone());
         Ok(link)

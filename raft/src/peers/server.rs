@@ -1,20 +1,21 @@
 //! The called side of a peer connection.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use futures::{FutureExt, StreamExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use super::frame::{CLASS_ONCE, Frame, Hello, Kind, write_welcome};
-use super::{Identity, Shared, WIRE_VERSION};
+use super::frame::{CLASS_ONCE, Frame, Hello, Kind, Outbox, READ_BYTES, READ_RESERVE, write_welcome};
+use super::{Identity, MESSAGE_BYTES_MAX, SILENCE_MAX, Shared, WIRE_VERSION};
 
 /// A peer that connects has this long to say who it is.
 const HELLO_MAX: Duration = Duration::from_secs(5);
@@ -22,10 +23,8 @@ const HELLO_MAX: Duration = Duration::from_secs(5);
 /// Most answers under way on one connection; beyond, reading pauses until some are done.
 const CALLS_MAX: usize = 16_384;
 
-/// How many bytes of ready frames go into one write.
-pub(super) const WRITE_BYTES: usize = 256 << 10;
-
-type Answer = BoxFuture<'static, Frame>;
+/// Most bytes of answers that wait for a peer that does not read them; beyond, reading pauses.
+const OUT_BYTES_MAX: usize = 64 << 20;
 
 pub(super) async fn serve(shared: Arc<Shared>, mut stream: TcpStream) -> Result<(), io::Error> {
     stream.set_nodelay(true)?;
@@ -90,103 +89,103 @@ fn refuse(own: &Identity, hello: &Hello) -> Option<String> {
     None
 }
 
-async fn converse(shared: &Arc<Shared>, stream: TcpStream, from: Identity, stranger: bool) -> Result<(), io::Error> {
-    let (mut reader, writer) = stream.into_split();
-    let (out, frames) = mpsc::unbounded_channel();
-    let writing = shared.tasks.spawn(write_frames(writer, frames));
-    let result = read_requests(shared, &mut reader, from, stranger, &out).await;
-    drop(out);
-    writing.abort();
-    result
-}
-
-async fn read_requests(
-    shared: &Shared,
-    reader: &mut (impl AsyncReadExt + Unpin),
-    from: Identity,
-    stranger: bool,
-    out: &mpsc::UnboundedSender<Frame>,
-) -> Result<(), io::Error> {
-    let mut buffer = BytesMut::with_capacity(64 << 10);
+async fn converse(shared: &Shared, mut stream: TcpStream, from: Identity, stranger: bool) -> Result<(), io::Error> {
+    let (mut reader, mut writer) = stream.split();
+    let mut out = Outbox::default();
+    let mut buffer = BytesMut::with_capacity(READ_BYTES);
     let mut answers: FuturesUnordered<Answer> = FuturesUnordered::new();
+    let mut ticks = tokio::time::interval(SILENCE_MAX / 4);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut heard = Instant::now();
     loop {
         while answers.len() < CALLS_MAX
             && let Some(frame) = Frame::take(&mut buffer)?
         {
-            if let Some(answer) = dispatch(shared, from, stranger, frame, out) {
+            if let Some(answer) = dispatch(shared, from, stranger, frame, &mut out) {
                 answers.push(answer);
             }
         }
-        buffer.reserve(16 << 10);
+        buffer.reserve(READ_RESERVE);
+        let reads = answers.len() < CALLS_MAX && out.len() < OUT_BYTES_MAX;
         tokio::select! {
-            read = reader.read_buf(&mut buffer), if answers.len() < CALLS_MAX => {
+            written = out.write(&mut writer), if !out.is_empty() => written?,
+            read = reader.read_buf(&mut buffer), if reads => {
                 if read? == 0 {
                     return Ok(());
                 }
+                heard = Instant::now();
             }
-            Some(frame) = answers.next() => drop(out.send(frame)),
+            Some(frame) = answers.next() => {
+                out.put(&frame);
+                while let Some(Some(frame)) = answers.next().now_or_never() {
+                    out.put(&frame);
+                }
+            }
+            _ = ticks.tick() => {
+                // Members of the grid ping all the time; one that was cut off leaves a connection that never ends.
+                if !reads || stranger {
+                    heard = Instant::now();
+                } else if heard.elapsed() > SILENCE_MAX {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, format!("instance {} is silent", from.instance)));
+                }
+            }
         }
+    }
+}
+
+/// An answer under way.
+struct Answer {
+    service: u8,
+    call: u64,
+    work: BoxFuture<'static, Result<Bytes, String>>,
+}
+
+impl Future for Answer {
+    type Output = Frame;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Frame> {
+        // Not part of the task's budget: with none left a request would not even start, and others behind it would overtake it.
+        let work = std::pin::pin!(tokio::task::unconstrained(&mut self.work));
+        let Poll::Ready(result) = work.poll(context) else { return Poll::Pending };
+        Poll::Ready(answer(self.service, self.call, result))
     }
 }
 
 /// Starts a request. Services are polled at once, so that requests start in the order in which they came; an answer that is ready by then
 /// is sent without a detour.
-fn dispatch(shared: &Shared, from: Identity, stranger: bool, frame: Frame, out: &mpsc::UnboundedSender<Frame>) -> Option<Answer> {
-    let (service, call) = (frame.service, frame.call);
-    match frame.kind {
+fn dispatch(shared: &Shared, from: Identity, stranger: bool, frame: Frame, out: &mut Outbox) -> Option<Answer> {
+    let Frame { kind, service, call, message } = frame;
+    match kind {
         Kind::Request => {
             let handler = shared.services.read().get(&service).cloned();
-            let mut future: Answer = match handler {
-                Some(handler) if stranger && !handler.open_to_strangers() => Box::pin(async move {
-                    answer(service, call, Err(format!("service {service} is for members of the grid")))
-                }),
-                Some(handler) => {
-                    let future = handler.call(from, frame.message);
-                    Box::pin(async move { answer(service, call, future.await) })
-                }
-                None => Box::pin(async move { answer(service, call, Err(format!("there is no service {service} here"))) }),
+            let work = match handler {
+                Some(handler) if !stranger || handler.open_to_strangers() => handler.call(from, message),
+                Some(_) => refused(format!("service {service} is for members of the grid")),
+                None => refused(format!("there is no service {service} here")),
             };
-            match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
-                Poll::Ready(frame) => {
-                    drop(out.send(frame));
-                    None
-                }
-                Poll::Pending => Some(future),
+            let mut answer = Answer { service, call, work };
+            match Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(frame) => out.put(&frame),
+                Poll::Pending => return Some(answer),
             }
         }
-        Kind::Ping => {
-            drop(out.send(Frame { kind: Kind::Pong, service, call, message: Bytes::new() }));
-            None
-        }
-        Kind::Answer | Kind::Refusal | Kind::Pong => None,
+        Kind::Ping => out.put(&Frame { kind: Kind::Pong, service, call, message: Bytes::new() }),
+        Kind::Answer | Kind::Refusal | Kind::Pong => {}
     }
+    None
+}
+
+fn refused(text: String) -> BoxFuture<'static, Result<Bytes, String>> {
+    Box::pin(std::future::ready(Err(text)))
 }
 
 fn answer(service: u8, call: u64, result: Result<Bytes, String>) -> Frame {
     match result {
+        Ok(message) if message.len() > MESSAGE_BYTES_MAX => {
+            let text = format!("the answer of service {service} has {} bytes", message.len());
+            Frame { kind: Kind::Refusal, service, call, message: text.into() }
+        }
         Ok(message) => Frame { kind: Kind::Answer, service, call, message },
         Err(text) => Frame { kind: Kind::Refusal, service, call, message: text.into() },
     }
-}
-
-/// Writes frames, all that are ready in one write.
-pub(super) async fn write_frames(
-    mut writer: impl tokio::io::AsyncWrite + Unpin,
-    mut frames: mpsc::UnboundedReceiver<Frame>,
-) -> Result<(), io::Error> {
-    let mut out = BytesMut::with_capacity(64 << 10);
-    while let Some(frame) = frames.recv().await {
-        frame.put(&mut out);
-        while out.len() < WRITE_BYTES
-            && let Ok(frame) = frames.try_recv()
-        {
-            frame.put(&mut out);
-        }
-        writer.write_all(&out).await?;
-        out.clear();
-        if out.capacity() > 4 * WRITE_BYTES {
-            out = BytesMut::with_capacity(64 << 10);
-        }
-    }
-    Ok(())
 }
