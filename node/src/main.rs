@@ -15,6 +15,9 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What an instance logs. Of openraft only errors, and not that somebody asked a group that has ended: whoever asks is told.
+const LOGS: &str = "info,openraft=error,openraft::raft::raft_inner=off";
+
 /// A distributed SQL database: a grid of replicated storage nodes with an embedded SQL engine.
 #[derive(Parser)]
 #[command(name = "quorate", version, arg_required_else_help = true)]
@@ -44,7 +47,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let logs = EnvFilter::try_from_env("QUORATE_LOG").unwrap_or_else(|_| EnvFilter::new("info,openraft=error"));
+    let logs = EnvFilter::try_from_env("QUORATE_LOG").unwrap_or_else(|_| EnvFilter::new(LOGS));
     let is_server = matches!(arguments.command, Command::Start { .. });
     let logs = if is_server { logs } else { EnvFilter::new("warn") };
     tracing_subscriber::fmt().with_env_filter(logs).with_writer(std::io::stderr).with_ansi(false).init();

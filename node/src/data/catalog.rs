@@ -2,7 +2,7 @@
 //!
 //! Storage ids below [`FIRST_STORAGE_ID`] are the system's. Id 1 holds one row: the catalog's version and the next free storage id; every DDL
 //! writes it, so that two never race. Id 2 holds a row a table, by table id: what a statement relies on, and what its transaction validates in
-//! each set where it touches the table. Id 3 holds records of transactions that asked for their own id.
+//! one of its sets. Id 3 holds records of transactions that asked for their own id.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -22,6 +22,10 @@ use crate::instance::directory::replace_file;
 
 const CURRENT: &str = "CURRENT";
 
+/// How long requests may hold a store that is being closed, and how often that is looked at.
+const RELEASE_MAX: Duration = Duration::from_secs(10);
+const RELEASE_LOOK: Duration = Duration::from_millis(5);
+
 /// Why an element's store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -143,8 +147,17 @@ impl Element {
         if let Some(group) = group {
             group.shut_down().await;
         }
+        let store = Arc::downgrade(&self.replica());
         let closed = tokio::task::spawn_blocking(move || self.replica().close()).await;
-        closed.map_err(|e| MachineFailed(e.to_string()))?.map_err(|e| MachineFailed(e.to_string()))
+        closed.map_err(|e| MachineFailed(e.to_string()))?.map_err(|e| MachineFailed(e.to_string()))?;
+        // Requests under way still hold the store, which cannot be opened again before they have ended.
+        let released = async {
+            while store.strong_count() > 0 {
+                tokio::time::sleep(RELEASE_LOOK).await;
+            }
+        };
+        let released = tokio::time::timeout(RELEASE_MAX, released).await;
+        released.map_err(|_| MachineFailed(format!("the store is still in use after {RELEASE_MAX:?}")))
     }
 
     fn open_generation(&self, generation: u64) -> Result<Arc<ReplicaSet>, OpenError> {

@@ -65,6 +65,11 @@ impl Router {
         }
     }
 
+    /// Whether this instance's own element leads the set, as far as it knows.
+    pub fn leads(&self, set: SetId) -> bool {
+        self.element(set).is_some_and(|element| element.group().is_some_and(|group| group.term().is_some()))
+    }
+
     fn element(&self, set: SetId) -> Option<Arc<Element>> {
         self.elements.upgrade()?.serving(self.database, set)
     }

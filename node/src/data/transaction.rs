@@ -1,10 +1,12 @@
 //! A SQL session's transaction over the replica sets: placement, catalog rows, pages of scans.
 //!
-//! A statement is planned with a cached catalog. In each replica set in which the transaction touches a table, the table's catalog row is read at the
-//! transaction's snapshot and compared with the one planned with; being read, it is validated on commit like any other row. So a
-//! statement never mixes schemas, and DDL that races with it is a conflict, never damage.
+//! A statement is planned with a cached catalog. In one replica set that takes part in the transaction, the catalog row of each table that it touches is
+//! read at the transaction's snapshot and compared with the one planned with; being read, it is validated on commit like any other
+//! row. One set is enough, since DDL writes the row in all of them with one timestamp: at the snapshot either every copy shows it or none, and until
+//! the outcome is known the row that was read keeps DDL from preparing. So a statement never mixes schemas, and DDL that races with it
+//! is a conflict, never damage.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -32,12 +34,14 @@ pub struct SessionTransaction {
     altered: Option<Arc<Catalog>>,
     /// The storage id that the next new table gets, once one was asked for.
     next_storage_id: Option<u32>,
-    /// Catalog rows compared so far.
-    compared: HashSet<(SetId, u32)>,
-    /// Catalog rows still to be compared before the end, by set.
-    pending: HashMap<SetId, HashSet<u32>>,
-    /// The set that was written to last: rows without a key go there.
-    wrote_to: Option<SetId>,
+    /// Tables whose catalog rows were compared.
+    compared: HashSet<u32>,
+    /// Tables whose catalog rows are still to be compared before the end.
+    pending: HashSet<u32>,
+    /// The set that the transaction read first.
+    read_from: Option<SetId>,
+    /// Sets that the transaction locked or wrote in; the last is where rows without a key go.
+    wrote_to: Vec<SetId>,
     recorded: bool,
     age: u64,
 }
@@ -53,8 +57,9 @@ impl SessionTransaction {
             altered: None,
             next_storage_id: None,
             compared: HashSet::new(),
-            pending: HashMap::new(),
-            wrote_to: None,
+            pending: HashSet::new(),
+            read_from: None,
+            wrote_to: Vec::new(),
             recorded: false,
             age,
         }
@@ -67,7 +72,7 @@ impl SessionTransaction {
 
     /// The set in which copies of duplicate rows are read: one in use already, else one led nearby.
     fn reading_set(&self) -> SetId {
-        self.wrote_to.or_else(|| self.compared.iter().next().map(|(set, _)| *set)).unwrap_or_else(|| {
+        self.wrote_to.last().copied().or(self.read_from).unwrap_or_else(|| {
             let layout = self.database.layout.read();
             let at = self.database.gateway.instance() as usize % layout.sets.len();
             layout.sets[at]
@@ -82,11 +87,11 @@ impl SessionTransaction {
         }
     }
 
-    /// The table that a key belongs to, if its catalog row must be compared in the set: not for system rows nor for what this
+    /// The table that a key belongs to, if its catalog row must be compared: not for system rows nor for what this
     /// transaction itself made.
-    fn relies_on(&self, set: SetId, key: &[u8]) -> Option<u32> {
+    fn relies_on(&self, key: &[u8]) -> Option<u32> {
         let table = *self.known.by_storage.get(&quorate_sql::key::storage_id(key)?)?;
-        (self.altered.is_none() && !self.compared.contains(&(set, table))).then_some(table)
+        (self.altered.is_none() && !self.compared.contains(&table)).then_some(table)
     }
 
     /// Compares catalog rows with those planned with.
@@ -99,17 +104,16 @@ impl SessionTransaction {
                     .with_detail("TT005: the statement was planned with the table's earlier definition.")
                     .with_hint("The transaction might succeed if retried."));
             }
-            self.compared.insert((set, table));
-            if let Some(pending) = self.pending.get_mut(&set) {
-                pending.remove(&table);
-            }
+            self.compared.insert(table);
+            self.pending.remove(&table);
         }
         Ok(())
     }
 
     /// Reads keys of a set together with the catalog rows that they rely on.
     async fn get_in(&mut self, set: SetId, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, Error> {
-        let tables = self.unseen(set, keys);
+        self.read_from.get_or_insert(set);
+        let tables = self.unseen(keys);
         if tables.is_empty() {
             return self.txn.get(set, keys).await.map_err(self.fail());
         }
@@ -120,15 +124,15 @@ impl SessionTransaction {
         Ok(values)
     }
 
-    /// Tables of these keys whose catalog rows were not compared in the set.
-    fn unseen(&self, set: SetId, keys: &[Bytes]) -> Vec<u32> {
+    /// Tables of these keys whose catalog rows were not compared.
+    fn unseen(&self, keys: &[Bytes]) -> Vec<u32> {
         let mut tables: Vec<u32> = Vec::new();
         let mut last: &[u8] = &[];
         for key in keys {
             let prefix = &key[..key.len().min(quorate_sql::key::STORAGE_ID_LENGTH)];
             if prefix != last {
                 last = prefix;
-                if let Some(table) = self.relies_on(set, key).filter(|table| !tables.contains(table)) {
+                if let Some(table) = self.relies_on(key).filter(|table| !tables.contains(table)) {
                     tables.push(table);
                 }
             }
@@ -136,25 +140,28 @@ impl SessionTransaction {
         tables
     }
 
-    /// Notes that the catalog rows of these keys must be compared before the end.
-    fn rely_later(&mut self, set: SetId, keys: &[Bytes]) {
-        let tables = self.unseen(set, keys);
-        if !tables.is_empty() {
-            self.pending.entry(set).or_default().extend(tables);
+    /// The set is locked or written in; the catalog rows of these keys must be compared before the end.
+    fn writes_in(&mut self, set: SetId, keys: &[Bytes]) {
+        let tables = self.unseen(keys);
+        self.pending.extend(tables);
+        if self.wrote_to.last() != Some(&set) {
+            self.wrote_to.retain(|known| *known != set);
+            self.wrote_to.push(set);
         }
     }
 
     async fn compare_pending(&mut self) -> Result<(), Error> {
-        for (set, tables) in std::mem::take(&mut self.pending) {
-            let tables: Vec<u32> = tables.into_iter().filter(|table| !self.compared.contains(&(set, *table))).collect();
-            if tables.is_empty() {
-                continue;
-            }
-            let keys: Vec<Bytes> = tables.iter().map(|table| table_key(*table)).collect();
-            let rows = self.txn.get(set, &keys).await.map_err(self.fail())?;
-            self.compare(set, tables, rows).await?;
+        let mut tables: Vec<u32> = std::mem::take(&mut self.pending).into_iter().collect();
+        if tables.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        tables.sort_unstable();
+        // At a set that takes part anyway, if possible one that this instance leads: it need not wait for a follower to catch up.
+        let led = self.wrote_to.iter().copied().find(|set| self.database.router.leads(*set));
+        let set = led.unwrap_or_else(|| self.reading_set());
+        let keys: Vec<Bytes> = tables.iter().map(|table| table_key(*table)).collect();
+        let rows = self.txn.get(set, &keys).await.map_err(self.fail())?;
+        self.compare(set, tables, rows).await
     }
 
     async fn scan_set(&mut self, set: SetId, start: Bytes, end: Bytes, scan: &Scan) -> Result<coordinator::Page, Error> {
@@ -326,8 +333,7 @@ impl Transaction for SessionTransaction {
                 ReadMode::Snapshot => self.get_in(set, &wanted).await?,
                 ReadMode::Lock => {
                     let found = self.txn.lock_get(set, &wanted).await.map_err(self.fail())?;
-                    self.rely_later(set, &wanted);
-                    self.wrote_to = Some(set);
+                    self.writes_in(set, &wanted);
                     found
                 }
             };
@@ -340,13 +346,12 @@ impl Transaction for SessionTransaction {
 
     async fn scan(&mut self, scan: &Scan, from: Option<ScanCursor>) -> Result<ScanPage, Error> {
         let sets = self.sets(scan.placement);
-        for set in &sets {
-            let tables = self.unseen(*set, std::slice::from_ref(&scan.range.start));
-            if !tables.is_empty() {
-                let keys: Vec<Bytes> = tables.iter().map(|table| table_key(*table)).collect();
-                let rows = self.txn.get(*set, &keys).await.map_err(self.fail())?;
-                self.compare(*set, tables, rows).await?;
-            }
+        let tables = self.unseen(std::slice::from_ref(&scan.range.start));
+        if let (Some(set), false) = (sets.first().copied(), tables.is_empty()) {
+            self.read_from.get_or_insert(set);
+            let keys: Vec<Bytes> = tables.iter().map(|table| table_key(*table)).collect();
+            let rows = self.txn.get(set, &keys).await.map_err(self.fail())?;
+            self.compare(set, tables, rows).await?;
         }
         if sets.len() > 1 && (scan.ordered || scan.reverse) {
             return self.scan_merged(&sets, scan, from).await;
@@ -359,14 +364,13 @@ impl Transaction for SessionTransaction {
             Placement::Duplicate => self.sets(Placement::AllSlots),
             Placement::Slot(slot) => {
                 let set = self.database.set_of_slot(slot);
-                self.rely_later(set, std::slice::from_ref(&key));
-                self.wrote_to = Some(set);
+                self.writes_in(set, std::slice::from_ref(&key));
                 return self.txn.put(set, key, value, insert).await.map_err(self.fail());
             }
             Placement::AllSlots => return Err(Error::internal("a row is written to one slot or to every set")),
         };
         for set in sets {
-            self.rely_later(set, std::slice::from_ref(&key));
+            self.writes_in(set, std::slice::from_ref(&key));
             self.txn.put(set, key.clone(), value.clone(), insert).await.map_err(self.fail())?;
         }
         Ok(())
@@ -376,7 +380,7 @@ impl Transaction for SessionTransaction {
         let number = self.database.next_row_number();
         let layout = self.database.layout.read().clone();
         // A transaction that has written keeps such rows where it writes anyway; the others spread them.
-        let at = self.wrote_to.and_then(|set| layout.sets.binary_search(&set).ok());
+        let at = self.wrote_to.last().and_then(|set| layout.sets.binary_search(set).ok());
         let slots = &layout.slots_of[at.unwrap_or(number as usize % layout.sets.len())];
         let slot = slots[number as usize % slots.len()];
         let mut id = [0; 16];
