@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use quorate_tests::admin::Admin;
-use quorate_tests::grid::{DATABASE, Grid};
+use quorate_tests::grid::{DATABASE, Grid, SETTLE};
 use quorate_tests::wait::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,4 +83,73 @@ async fn nobody_there_is_told_apart_from_a_refusal() {
     let ended = Admin::new([9]).run(&["dbStatus"]).await;
     assert_eq!(ended.code, 3, "{ended:?}");
     assert!(ended.err.contains("127.0.0.1:9"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_element_whose_files_are_lost_is_replaced_without_an_operator() {
+    let mut grid = Grid::start().await;
+    grid.session(1)
+        .batch("CREATE TABLE t (id bigint PRIMARY KEY); INSERT INTO t SELECT i FROM generate_series(1, 300) AS g(i)")
+        .await
+        .unwrap();
+    let status = grid.status().await.unwrap();
+    let lost = status.elements.iter().find(|element| element.instance == "instance2" && element.replica_set == 2).unwrap();
+    // The reason is for a human to see, although nobody has to act.
+    grid.expect_error("files lost or damaged");
+    grid.kill(2);
+    std::fs::remove_dir_all(grid.instance(2).data().join("elements").join(lost.number.to_string())).unwrap();
+    grid.restart(2);
+    eventually("another element has taken its place", SETTLE, async || {
+        let status = grid.status().await?;
+        let mut of_set = status.elements.iter().filter(|element| element.replica_set == 2 && element.instance == "instance2");
+        anyhow::ensure!(
+            of_set.any(|element| element.number != lost.number && element.status == "opened"),
+            "{:?}",
+            status.elements.iter().map(|e| (&e.instance, e.number, &e.status, &e.message)).collect::<Vec<_>>()
+        );
+        Ok(())
+    })
+    .await;
+    grid.settled().await;
+    // The new element counts: without one of the others it is half of the majority.
+    grid.kill(3);
+    assert_eq!(grid.session(2).number("SELECT count(*) FROM t").await.unwrap(), 300);
+    grid.session(2).batch("INSERT INTO t SELECT i FROM generate_series(301, 400) AS g(i)").await.unwrap();
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_with_sessions_is_unloaded_only_by_force_which_ends_them() {
+    let grid = Grid::start().await;
+    let mut session = grid.session(2);
+    session.batch("CREATE TABLE t (id bigint PRIMARY KEY); INSERT INTO t VALUES (1)").await.unwrap();
+    let run = async |arguments: &[&str]| grid.admin().run(arguments).await;
+    let open = run(&["dbUnload", DATABASE]).await;
+    assert_eq!(open.code, 1, "an open database is not unloaded: {open:?}");
+    run(&["dbClose", DATABASE]).await.done().unwrap();
+    eventually("the database is closed", SETTLE, async || {
+        let status = grid.status().await?;
+        anyhow::ensure!(status.elements.iter().all(|element| element.status == "loaded"), "{}", status.open);
+        Ok(())
+    })
+    .await;
+    let refused = run(&["dbUnload", DATABASE]).await;
+    assert!(refused.code == 1 && refused.err.contains("session"), "{refused:?}");
+    assert_eq!(session.number("SELECT count(*) FROM t").await.unwrap(), 1, "a session outlives the closing");
+    let new = grid.session(2).batch("SELECT 1").await.unwrap_err();
+    assert_eq!(new.code(), Some("57P03"), "{new}");
+    run(&["dbUnload", DATABASE, "-force"]).await.done().unwrap();
+    eventually("the database is unloaded", SETTLE, async || {
+        let status = grid.status().await?;
+        anyhow::ensure!(status.elements.iter().all(|element| element.status == "unloaded"), "{}", status.load);
+        Ok(())
+    })
+    .await;
+    let ended = session.client().await.err().expect("its session has been ended, and the next attempt finds the database closed");
+    assert_eq!(ended.code(), Some("57P03"), "{ended}");
+    run(&["dbLoad", DATABASE, "-wait"]).await.done().unwrap();
+    run(&["dbOpen", DATABASE, "-wait"]).await.done().unwrap();
+    grid.settled().await;
+    assert_eq!(grid.session(3).number("SELECT count(*) FROM t").await.unwrap(), 1);
+    grid.finish().await;
 }

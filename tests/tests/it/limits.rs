@@ -26,10 +26,13 @@ async fn a_row_too_large_is_refused_and_a_large_one_kept() {
     let grid = Grid::start().await;
     let mut session = grid.session(1);
     session.batch("CREATE TABLE t (id bigint PRIMARY KEY, v text)").await.unwrap();
-    session.batch(&format!("INSERT INTO t VALUES (1, '{}')", "x".repeat(1 << 20))).await.unwrap();
-    assert_eq!(session.number("SELECT length(v) FROM t WHERE id = 1").await.unwrap(), 1 << 20);
-    let insert = format!("INSERT INTO t VALUES (2, '{}')", "x".repeat(64 << 20));
-    assert_eq!(session.refused(&insert).await, "54000");
+    // A row of 1 MiB with its key and its header is the largest.
+    let insert = |id: i64, length: usize| format!("INSERT INTO t VALUES ({id}, '{}')", "x".repeat(length));
+    let fits = (1 << 20) - 64;
+    session.batch(&insert(1, fits)).await.unwrap();
+    assert_eq!(session.number("SELECT length(v) FROM t WHERE id = 1").await.unwrap(), fits as i64);
+    assert_eq!(session.refused(&insert(2, 1 << 20)).await, "54000", "a row");
+    assert_eq!(session.refused(&insert(2, 64 << 20)).await, "54000", "a message");
     assert_eq!(session.number("SELECT count(*) FROM t").await.unwrap(), 1);
     grid.finish().await;
 }

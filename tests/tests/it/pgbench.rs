@@ -53,7 +53,7 @@ async fn pgbench_loads_runs_and_balances() {
         .await
         .unwrap();
     session.batch("UPDATE pgbench_tellers SET tbalance = 0; UPDATE pgbench_branches SET bbalance = 0").await.unwrap();
-    pgbench(&mut grid, 2, &["-n", "-M", "extended", "-c", "8", "-j", "2", "-t", "100", "--max-tries", "0"]).await;
+    pgbench(&mut grid, 2, &["-n", "-M", "extended", "-c", "8", "-j", "2", "-t", "100", "--max-tries", "1000"]).await;
     assert_eq!(books_balance(&mut session).await, 800);
     grid.finish().await;
 }
