@@ -211,7 +211,11 @@ impl Binder<'_> {
         let mut whole = self.defaults(table, given)?;
         for (n, (source, column)) in plan.columns.iter().zip(given).enumerate() {
             let target = &table.columns[*column];
-            whole[*column] = self.assign(Typed::new(Expr::Column(n), source.ty.clone()), &target.name, &target.ty)?;
+            // A literal takes the column's type, as it does in VALUES.
+            whole[*column] = match literal_item(query, n) {
+                Some(literal) => self.assigned(literal, &target.name, &target.ty)?,
+                None => self.assign(Typed::new(Expr::Column(n), source.ty.clone()), &target.name, &target.ty)?,
+            };
         }
         Ok(InsertSource::Query(Box::new(plan), whole))
     }
@@ -449,4 +453,18 @@ fn assigned_pairs(assignment: &ast::Assignment) -> Result<Vec<(&ast::ObjectName,
             _ => Err(Error::unsupported("a row assigned from a subquery", "Assign the columns one by one.")),
         },
     }
+}
+
+/// The item at this place of a select list, if it is a literal without a type of its own.
+fn literal_item(query: &ast::Query, place: usize) -> Option<&ast::Expr> {
+    use ast::SelectItem::{ExprWithAlias, UnnamedExpr};
+
+    let SetExpr::Select(select) = &*query.body else { return None };
+    // A star would move the places.
+    if !select.projection.iter().all(|item| matches!(item, UnnamedExpr(_) | ExprWithAlias { .. })) {
+        return None;
+    }
+    let (UnnamedExpr(expr) | ExprWithAlias { expr, .. }) = select.projection.get(place)? else { return None };
+    let ast::Expr::Value(value) = expr else { return None };
+    matches!(value.value, ast::Value::Null | ast::Value::SingleQuotedString(_)).then_some(expr)
 }
