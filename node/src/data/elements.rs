@@ -225,7 +225,10 @@ async fn work(elements: Arc<Elements>, entry: Arc<Entry>) {
                 }
             }
             () = elements.stop.cancelled() => {
-                if state.element.is_some() {
+                let loaded = state.element.is_some();
+                // Closing waits until nobody holds the element.
+                drop(state);
+                if loaded {
                     unload(&elements, &entry, &order).await;
                 }
                 return;
@@ -281,6 +284,7 @@ async fn step(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) -> 
         }
         (Goal::Unloaded | Goal::Destroyed, _) if running => {
             elements.set_status(entry, Status::Unloading, "");
+            drop(state);
             unload(elements, entry, order).await;
             true
         }
