@@ -32,7 +32,9 @@ async fn a_row_too_large_is_refused_and_a_large_one_kept() {
     session.batch(&insert(1, fits)).await.unwrap();
     assert_eq!(session.number("SELECT length(v) FROM t WHERE id = 1").await.unwrap(), fits as i64);
     assert_eq!(session.refused(&insert(2, 1 << 20)).await, "54000", "a row");
-    assert_eq!(session.refused(&insert(2, 64 << 20)).await, "54000", "a message");
+    // A message above its limit ends the session while the client still writes it, so that the reason may not be read.
+    let failure = session.batch(&insert(2, 64 << 20)).await.expect_err("the message is too large");
+    assert!(failure.code().is_none_or(|code| code == "54000"), "{failure}");
     assert_eq!(session.number("SELECT count(*) FROM t").await.unwrap(), 1);
     grid.finish().await;
 }
