@@ -20,7 +20,11 @@ pub fn put_row(
     settings: &FormatSettings,
     out: &mut BytesMut,
 ) -> Result<(), Error> {
-    debug_assert_eq!(row.len(), columns.len(), "a row has a value for each column");
+    if row.len() != columns.len() {
+        // Sent as it is it would be unreadable to the client.
+        let error = format!("a result row has {} values for {} columns", row.len(), columns.len());
+        return Err(Error::internal(error));
+    }
     let whole = out.len();
     let start = reply::begin(b'D', out);
     out.put_u16(u16::try_from(row.len()).unwrap_or(u16::MAX));

@@ -37,6 +37,11 @@ pub(crate) type RaftHandle = Raft<Types, Adapter>;
 const BATCH_COMMANDS: usize = 512;
 const BATCH_BYTES: usize = 1 << 20;
 
+/// Largest command in bytes. An entry is up to [`BATCH_BYTES`] and one command long, a request up to as many bytes of the log and one entry: both
+/// must fit into a message, or the group would be stuck with an entry that it cannot send.
+pub const COMMAND_BYTES_MAX: usize = 48 << 20;
+const _: () = assert!(COMMAND_BYTES_MAX + 4 * BATCH_BYTES < crate::peers::MESSAGE_BYTES_MAX);
+
 /// Entries proposed and not yet applied; what comes meanwhile waits and shares the next one.
 const ENTRIES_UNDER_WAY: usize = 3;
 
@@ -171,7 +176,8 @@ impl Group {
         }
     }
 
-    /// Proposes a command validated in `term`. The order of calls is the order in the log. An error means that the outcome is unknown.
+    /// Proposes a command validated in `term`. The order of calls is the order in the log. An error means that the outcome is unknown
+    /// (except that a command longer than [`COMMAND_BYTES_MAX`] is never proposed).
     pub fn propose(&self, term: u64, command: Bytes) -> impl Future<Output = Result<Bytes, Lost>> + Send + use<> {
         let (reply, replied) = oneshot::channel();
         self.propose_to(term, command, reply);

@@ -20,7 +20,7 @@ mod snapshot;
 mod suite;
 pub mod types;
 
-pub use group::{Group, GroupOptions, Lost, QUORUM_WAIT};
+pub use group::{COMMAND_BYTES_MAX, Group, GroupOptions, Lost, QUORUM_WAIT};
 pub use host::{RaftHost, RaftTimes};
 pub use machine::{Committed, MachineFailed, StateMachine};
 pub use network::FIRST_FREE_SERVICE;
@@ -32,4 +32,15 @@ pub fn fatal(why: &str) -> ! {
     tracing::error!(why, "this instance can no longer be trusted and ends");
     eprintln!("quorate: fatal: {why}");
     std::process::abort();
+}
+
+/// Ends the process if the thread that holds it panics: what it does must not stop half way while the rest goes on.
+pub(crate) struct EndOnPanic(pub &'static str);
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            fatal(self.0);
+        }
+    }
 }

@@ -15,6 +15,7 @@ use openraft::{EntryPayload, OptionalSend};
 use parking_lot::Mutex;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::EndOnPanic;
 use crate::codec::{self, AppliedForm};
 use crate::leadership::Leadership;
 use crate::snapshot::Outgoing;
@@ -95,6 +96,7 @@ impl Adapter {
     }
 
     fn apply_some(&mut self, some: &mut Vec<EntryResponder<Types>>) -> Result<(), io::Error> {
+        let _watch = EndOnPanic("a state machine panicked");
         let mut entries = Vec::with_capacity(some.len());
         let mut responders = Vec::with_capacity(some.len());
         for (entry, responder) in some.drain(..) {
@@ -227,5 +229,6 @@ pub(crate) fn decode(state: Option<Bytes>) -> Result<(Option<RaftLogId>, StoredM
 }
 
 fn failed(error: MachineFailed) -> io::Error {
+    tracing::error!(%error, "a state machine failed");
     io::Error::other(error.0)
 }

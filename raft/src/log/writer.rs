@@ -10,6 +10,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rocksdb::{DB, WriteBatch, WriteOptions};
 
+use crate::EndOnPanic;
+
 /// Most bytes in one write, so that nobody waits behind an endless batch.
 const WRITE_BYTES_MAX: usize = 8 << 20;
 
@@ -41,7 +43,7 @@ impl Writer {
         let syncs = Arc::new(AtomicU64::new(0));
         let counter = syncs.clone();
         let thread = std::thread::Builder::new().name("log-writer".into()).spawn(move || {
-            let _watch = EndOnPanic;
+            let _watch = EndOnPanic("the log writer panicked");
             run(&db, &operations, before_sync, &counter);
         })?;
         Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), syncs })
@@ -70,17 +72,6 @@ impl Drop for Writer {
         *self.queue.lock() = None;
         if let Some(thread) = self.thread.lock().take() {
             drop(thread.join());
-        }
-    }
-}
-
-/// Groups would wait for ever for a writer that panicked.
-struct EndOnPanic;
-
-impl Drop for EndOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            crate::fatal("the log writer panicked");
         }
     }
 }
