@@ -15,8 +15,9 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What an instance logs. Of openraft only errors, and not that somebody asked a group that has ended: whoever asks is told.
-const LOGS: &str = "info,openraft=error,openraft::raft::raft_inner=off";
+/// What an instance logs. Of openraft nothing: its errors are about its own channels closing while a group stops, and what is wrong with a replica
+/// ends the process with a reason of ours.
+const LOGS: &str = "info,openraft=off";
 
 /// A distributed SQL database: a grid of replicated storage nodes with an embedded SQL engine.
 #[derive(Parser)]
