@@ -320,17 +320,6 @@ mod tests {
     }
 
     #[test]
-    fn syntax_errors_point_at_the_token() {
-        assert_eq!(
-            error("select 1 +\n from where"),
-            ("42601".into(), "syntax error at or near \"from\"".into(), Some(13))
-        );
-        assert_eq!(error("selec 1"), ("42601".into(), "syntax error at or near \"selec\"".into(), Some(1)));
-        assert_eq!(error("select 1; select (2").1, "syntax error at end of input");
-        assert_eq!(error("select 1; insert foo"), ("42601".into(), "syntax error at or near \"foo\"".into(), Some(18)));
-    }
-
-    #[test]
     fn what_is_refused_is_refused_by_name() {
         for (text, name) in [
             ("create unique index i on t (a)", "CREATE INDEX"),

@@ -1,3 +1,5 @@
+//! That keys sort as their values do, and that slots stay where they are.
+
 use super::*;
 use crate::value::Interval;
 

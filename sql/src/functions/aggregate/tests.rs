@@ -1,3 +1,5 @@
+//! What aggregates answer, compared with PostgreSQL.
+
 use super::*;
 use crate::value::{Interval, Numeric};
 

@@ -1,3 +1,5 @@
+//! What exact numbers answer, compared with PostgreSQL.
+
 use super::*;
 
 fn n(text: &str) -> Numeric {
