@@ -15,6 +15,9 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Stack of a thread that runs statements; only what is used of it takes memory.
+const STACK_BYTES: usize = 16 << 20;
+
 /// What an instance logs. Of openraft nothing: its errors are about its own channels closing while a group stops, and what is wrong with a replica
 /// ends the process with a reason of ours.
 const LOGS: &str = "info,openraft=off";
@@ -77,8 +80,13 @@ fn end_on_panic() {
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().thread_name("sql").enable_all().build().context("start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("sql")
+        // Parsing and planning descend as deep as a statement is nested.
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
     match command {
         Command::Start { config, exit_with_parent, failpoint } => {
             quorate_txn::failpoint::arm(&failpoint).map_err(anyhow::Error::msg)?;
@@ -106,7 +114,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 /// Cancels on SIGTERM or SIGINT, or when the parent has gone.
 async fn stop_on_signal(stop: CancellationToken, exit_with_parent: bool) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         tracing::error!("cannot watch for signals");
         return;
     };
