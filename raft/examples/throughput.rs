@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use quorate_raft::{Group, GroupId};
 
 #[path = "../tests/grid/support/mod.rs"]
-#[allow(dead_code, reason = "the tests use the rest")]
+#[allow(dead_code, unused_imports, reason = "the tests use the rest")]
 mod support;
 
 use support::Grid;

@@ -12,8 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use openraft::impls::ProgressResponder;
 use openraft::async_runtime::WatchReceiver;
+use openraft::impls::ProgressResponder;
 use openraft::raft::ClientWriteResult;
 use openraft::vote::RaftLeaderIdExt;
 use openraft::{ChangeMembers, Instant as _, Raft, RaftMetrics};
@@ -241,14 +241,17 @@ impl Group {
             return Ok(());
         }
         let metrics = raft.metrics().borrow_watched().clone();
-        let (Some(replication), Some(heard), true) = (metrics.replication, metrics.heartbeat, self.term().is_some()) else {
+        let (Some(replication), Some(heard), true) = (metrics.replication, metrics.heartbeat, self.term().is_some())
+        else {
             return refuse("this element does not lead");
         };
         if !metrics.membership_config.voter_ids().any(|voter| voter == to) {
             return refuse("it is not a voter");
         }
         let heard = heard.get(&to).and_then(Option::as_ref).map(|instant| instant.elapsed());
-        if heard.is_none_or(|heard| heard > HEARD_LATELY) {
+        let instance = self.inner.voters().instances.get(&to).copied();
+        let unreachable = instance.is_none_or(|instance| self.inner.host.peers().unreachable(instance) == Some(true));
+        if unreachable || heard.is_none_or(|heard| heard > HEARD_LATELY) {
             return refuse("it does not answer");
         }
         let has = replication.get(&to).and_then(|id| id.as_ref().map(|id| id.index + 1)).unwrap_or(0);
@@ -266,22 +269,19 @@ impl Group {
         add: ElementId,
         member: Member,
     ) -> Result<(), std::io::Error> {
-        let fail = |e: &dyn std::fmt::Display| std::io::Error::other(format!("change members of {}: {e}", self.inner.id));
+        let fail =
+            |e: &dyn std::fmt::Display| std::io::Error::other(format!("change members of {}: {e}", self.inner.id));
         let raft = &self.inner.raft;
         let joined = raft.add_learner(add, member, false).await.map_err(|e| fail(&e))?.log_id.index;
         let caught_up = |metrics: &RaftMetrics<Types>| {
-            let has = metrics.replication.as_ref().map(|all| all.get(&add).and_then(|id| id.as_ref()).map(|id| id.index));
+            let has =
+                metrics.replication.as_ref().map(|all| all.get(&add).and_then(|id| id.as_ref()).map(|id| id.index));
             // Without any it does not lead any more, and the change is refused below.
             has.is_none_or(|index| index >= Some(joined))
         };
         raft.wait(None).metrics(caught_up, "the new element has caught up").await.map_err(|e| fail(&e))?;
         let change = ChangeMembers::ReplaceAllVoters(
-            self.inner
-                .raft
-                .voter_ids()
-                .filter(|id| *id != remove)
-                .chain([add])
-                .collect::<BTreeSet<_>>(),
+            self.inner.raft.voter_ids().filter(|id| *id != remove).chain([add]).collect::<BTreeSet<_>>(),
         );
         self.inner.raft.change_membership(change, false).await.map_err(|e| fail(&e))?;
         Ok(())
@@ -363,8 +363,7 @@ async fn batch(raft: RaftHandle, mut queue: mpsc::UnboundedReceiver<Proposal>, s
                     fits
                 })
                 .count();
-            let (commands, replies): (Vec<_>, Vec<_>) =
-                waiting.drain(..count).map(|p| (p.command, p.reply)).unzip();
+            let (commands, replies): (Vec<_>, Vec<_>) = waiting.drain(..count).map(|p| (p.command, p.reply)).unzip();
             let (responder, completed) = ProgressResponder::complete_only();
             let leader = LeaderId::new_committed(term, 0);
             match raft.write(Batch { commands }).with_leader(leader).responder(responder).await {

@@ -40,9 +40,9 @@ impl Leadership {
         (term != 0 && self.votes_for_itself(term)).then_some(term)
     }
 
-    /// Whether the vote issued last is for this element in `term`, and the element still runs.
+    /// Whether the vote issued last is for this element in `term`, which is one of this run's, and the element still runs.
     pub(crate) fn votes_for_itself(&self, term: u64) -> bool {
-        !self.ended.load(Ordering::Acquire) && self.votes_for(self.element, term)
+        term > self.floor && !self.ended.load(Ordering::Acquire) && self.votes_for(self.element, term)
     }
 
     /// Whether the vote issued last is for `leader` in `term`.
@@ -56,7 +56,7 @@ impl Leadership {
 
     /// Called by the state machine after each apply, before anybody is answered.
     pub(crate) fn applied(&self, index: u64, term: u64, machine: &dyn StateMachine) {
-        if term > self.term.load(Ordering::Acquire).max(self.floor) {
+        if term > self.term.load(Ordering::Acquire) {
             let _changing = self.changing.lock();
             // Under the lock: if the vote changes after this, the `refresh` that follows finds the term and ends it.
             if self.votes_for_itself(term) {
@@ -79,6 +79,7 @@ impl Leadership {
             machine.lost_leadership();
         }
     }
+
     /// The element is being shut down: it leads no more, whatever its vote says.
     pub(crate) fn end(&self, machine: &dyn StateMachine) {
         self.ended.store(true, Ordering::Release);

@@ -127,7 +127,6 @@ impl Adapter {
         }
         Ok(())
     }
-
 }
 
 /// Makes the machine durable; blocks for as long as that takes.
@@ -192,7 +191,11 @@ impl RaftStateMachine<Types> for Adapter {
         self.clone()
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMetaOf<Types>, snapshot: SnapshotData) -> Result<(), io::Error> {
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMetaOf<Types>,
+        snapshot: SnapshotData,
+    ) -> Result<(), io::Error> {
         let SnapshotData::Received(directory) = snapshot else {
             // Only openraft's restart path hands our own store back to us, and the store is already where it was.
             return Ok(());

@@ -166,7 +166,10 @@ impl<S> Pipeline<'_, S>
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Unpin,
 {
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<StreamAppendResult<Types>, RPCError<Types>>>> {
+    fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<StreamAppendResult<Types>, RPCError<Types>>>> {
         while let Some(input) = &mut self.input
             && self.sent.len() < PIPELINE
         {

@@ -50,13 +50,17 @@ pub(crate) struct Voters {
 
 impl Voters {
     fn is_quorum(&self, yes: &BTreeSet<ElementId>) -> bool {
-        !self.configs.is_empty() && self.configs.iter().all(|config| config.intersection(yes).count() > config.len() / 2)
+        !self.configs.is_empty()
+            && self.configs.iter().all(|config| config.intersection(yes).count() > config.len() / 2)
     }
 
     /// Everybody who has a vote, with the instance.
     fn electorate(&self) -> impl Iterator<Item = (ElementId, InstanceId)> {
         let votes = |element: &ElementId| self.configs.iter().any(|config| config.contains(element));
-        self.instances.iter().filter(move |(element, _)| votes(element)).map(|(&element, &instance)| (element, instance))
+        self.instances
+            .iter()
+            .filter(move |(element, _)| votes(element))
+            .map(|(&element, &instance)| (element, instance))
     }
 }
 
@@ -238,7 +242,9 @@ impl Witness {
     fn stands(&self, question: &Question) -> bool {
         let groups = self.groups.read();
         let group = groups.get(&question.group);
-        group.is_some_and(|g| g.element() == question.voter && g.inner.leadership.votes_for(question.leader, question.term))
+        group.is_some_and(|g| {
+            g.element() == question.voter && g.inner.leadership.votes_for(question.leader, question.term)
+        })
     }
 }
 

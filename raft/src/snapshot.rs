@@ -47,9 +47,21 @@ enum Ask<'a> {
     /// What the copy consists of.
     Offer { id: Uuid, files: Vec<FileOffer> },
     /// A piece of a file.
-    Chunk { id: Uuid, file: u32, offset: u64, checksum: u32, #[serde(with = "serde_bytes")] data: &'a [u8] },
+    Chunk {
+        id: Uuid,
+        file: u32,
+        offset: u64,
+        checksum: u32,
+        #[serde(with = "serde_bytes")]
+        data: &'a [u8],
+    },
     /// Everything was sent: install it.
-    Install { id: Uuid, vote: VoteForm, #[serde(with = "serde_bytes")] state: &'a [u8] },
+    Install {
+        id: Uuid,
+        vote: VoteForm,
+        #[serde(with = "serde_bytes")]
+        state: &'a [u8],
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -181,10 +193,13 @@ async fn transfer(
 ) -> Result<VoteForm, io::Error> {
     let call = async |ask: &Ask<'_>| -> Result<Answer, io::Error> {
         let message = address(network.group, target, &codec::to_bytes(ask));
-        let bytes = network.peers.call(instance, Class::Bulk, service::SNAPSHOT, message).await.map_err(|e| match e {
-            CallError::NotSent { .. } | CallError::Lost { .. } => io::Error::new(io::ErrorKind::ConnectionAborted, e),
-            CallError::Refused { .. } => io::Error::other(e),
-        })?;
+        let bytes =
+            network.peers.call(instance, Class::Bulk, service::SNAPSHOT, message).await.map_err(|e| match e {
+                CallError::NotSent { .. } | CallError::Lost { .. } => {
+                    io::Error::new(io::ErrorKind::ConnectionAborted, e)
+                }
+                CallError::Refused { .. } => io::Error::other(e),
+            })?;
         codec::from_bytes(&bytes, "snapshot answer")
     };
     let Answer::Have(have) = call(&Ask::Offer { id: copy.id, files: copy.files.clone() }).await? else {
@@ -202,7 +217,9 @@ async fn transfer(
             let checksum = crc32fast::hash(&data);
             match call(&Ask::Chunk { id: copy.id, file: number as u32, offset, checksum, data: &data }).await? {
                 Answer::Taken => offset += length,
-                Answer::Damaged => tracing::warn!(group = %network.group, file = file.name, offset, "a chunk was damaged on the way"),
+                Answer::Damaged => {
+                    tracing::warn!(group = %network.group, file = file.name, offset, "a chunk was damaged on the way")
+                }
                 answer => return Err(io::Error::other(format!("unexpected answer to a chunk: {answer:?}"))),
             }
         }
@@ -310,7 +327,8 @@ impl Shared {
 
     fn chunk(&self, id: Uuid, number: u32, offset: u64, data: &[u8]) -> Result<(), io::Error> {
         let offers = self.offers.lock();
-        let offer = find(&offers, id)?.get(number as usize).ok_or_else(|| io::Error::other("the offer has no such file"))?;
+        let offer =
+            find(&offers, id)?.get(number as usize).ok_or_else(|| io::Error::other("the offer has no such file"))?;
         let path = self.copy_directory(id).join(&offer.name);
         let mut file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
         let (length, end) = (file.metadata()?.len(), offset + data.len() as u64);
@@ -354,7 +372,9 @@ impl Shared {
 
 fn find(offers: &[(Uuid, Vec<FileOffer>)], id: Uuid) -> Result<&[FileOffer], io::Error> {
     let offer = offers.iter().find(|(known, _)| *known == id);
-    offer.map(|(_, files)| files.as_slice()).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "this copy was not offered"))
+    offer
+        .map(|(_, files)| files.as_slice())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "this copy was not offered"))
 }
 
 /// What openraft needs to know of a received copy, which it then installs.

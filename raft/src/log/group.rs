@@ -135,7 +135,8 @@ impl GroupLog {
             let first = tail.first_cached().unwrap_or(end).clamp(start, end);
             let mut size = 0;
             if let Some(cached_first) = tail.first_cached().filter(|cached_first| *cached_first <= first) {
-                for (entry, bytes) in tail.entries.range((first - cached_first) as usize..(end - cached_first) as usize) {
+                for (entry, bytes) in tail.entries.range((first - cached_first) as usize..(end - cached_first) as usize)
+                {
                     cached.push(entry.clone());
                     size += bytes;
                     if size >= bytes_max {

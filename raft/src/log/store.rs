@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, Direction, IteratorMode, Options, ReadOptions, WriteBatch};
+use rocksdb::{
+    BlockBasedOptions, Cache, DB, DBCompressionType, Direction, IteratorMode, Options, ReadOptions, WriteBatch,
+};
 
 use super::group::{GroupLog, GroupState};
 use super::writer::{Operation, Writer};
@@ -196,7 +198,13 @@ impl LogStore {
     }
 
     /// Consecutive entries of `start..end`. The first may be missing, if it has been purged meanwhile; a hole behind it is an error.
-    pub(super) fn read(&self, id: GroupId, start: u64, end: u64, bytes_max: usize) -> Result<Vec<RaftEntry>, io::Error> {
+    pub(super) fn read(
+        &self,
+        id: GroupId,
+        start: u64,
+        end: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<RaftEntry>, io::Error> {
         let mut read = ReadOptions::default();
         read.set_iterate_upper_bound(entry_key(id, end));
         let from = entry_key(id, start);
@@ -228,7 +236,10 @@ impl LogStore {
     }
 
     pub(super) fn damaged(&self, id: GroupId, index: u64, what: &str) -> io::Error {
-        io::Error::new(io::ErrorKind::InvalidData, format!("{}: log of {id}: entry {index}: {what}", self.path.display()))
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{}: log of {id}: entry {index}: {what}", self.path.display()),
+        )
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use futures::StreamExt;
 use openraft::EntryPayload;
-use openraft::type_config::TypeConfigExt;
 use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
+use openraft::type_config::TypeConfigExt;
 use parking_lot::{Condvar, Mutex};
 use rocksdb::DB;
 use tempfile::TempDir;
@@ -396,7 +396,8 @@ async fn truncated_entries_do_not_come_back() {
         flushed.await.unwrap().unwrap();
         assert_eq!(log.last_index(), Some(10 * round + 9));
     }
-    let expected: Vec<RaftEntry> = (0..6).flat_map(|round| entries(2 * round + 1, 10 * round..10 * round + 10)).collect();
+    let expected: Vec<RaftEntry> =
+        (0..6).flat_map(|round| entries(2 * round + 1, 10 * round..10 * round + 10)).collect();
     assert_eq!(all(&mut log).await, expected);
     let image = guard.path().join("killed");
     killed(&path, &image);

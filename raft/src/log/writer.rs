@@ -27,7 +27,8 @@ pub(super) struct Operation {
 
 impl Operation {
     fn size(&self) -> usize {
-        self.puts.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>() + self.deletes.iter().map(Vec::len).sum::<usize>()
+        self.puts.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>()
+            + self.deletes.iter().map(Vec::len).sum::<usize>()
     }
 }
 

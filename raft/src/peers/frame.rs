@@ -172,7 +172,10 @@ impl Hello {
     }
 }
 
-pub(super) async fn write_welcome(stream: &mut (impl AsyncWrite + Unpin), refusal: Option<&str>) -> Result<(), io::Error> {
+pub(super) async fn write_welcome(
+    stream: &mut (impl AsyncWrite + Unpin),
+    refusal: Option<&str>,
+) -> Result<(), io::Error> {
     let text = refusal.unwrap_or_default().as_bytes();
     let mut out = BytesMut::with_capacity(4 + text.len());
     out.put_u16(WIRE_VERSION);

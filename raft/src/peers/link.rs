@@ -92,7 +92,12 @@ pub struct Call {
 
 enum State {
     Failed(Option<CallError>),
-    Waiting { to: InstanceId, number: u64, calls: Arc<Mutex<Calls>>, answered: oneshot::Receiver<Result<Bytes, CallError>> },
+    Waiting {
+        to: InstanceId,
+        number: u64,
+        calls: Arc<Mutex<Calls>>,
+        answered: oneshot::Receiver<Result<Bytes, CallError>>,
+    },
 }
 
 impl Call {
@@ -177,7 +182,11 @@ impl Task {
     }
 
     /// Carries calls until the connection breaks (`Err`) or the link is dropped (`Ok`).
-    async fn converse(&self, mut stream: TcpStream, frames: &mut mpsc::UnboundedReceiver<Frame>) -> Result<(), io::Error> {
+    async fn converse(
+        &self,
+        mut stream: TcpStream,
+        frames: &mut mpsc::UnboundedReceiver<Frame>,
+    ) -> Result<(), io::Error> {
         let (mut reader, mut writer) = stream.split();
         let mut out = Outbox::default();
         let mut buffer = BytesMut::with_capacity(READ_BYTES);

@@ -196,7 +196,13 @@ impl Peers {
 
     /// Sends a message and waits for its answer without a limit other than the connection's life; wrap it in a timeout, and take
     /// the outcome for unknown if that fires.
-    pub async fn call(&self, to: InstanceId, class: Class, service: ServiceId, message: Bytes) -> Result<Bytes, CallError> {
+    pub async fn call(
+        &self,
+        to: InstanceId,
+        class: Class,
+        service: ServiceId,
+        message: Bytes,
+    ) -> Result<Bytes, CallError> {
         self.send(to, class, service, message).await
     }
 
@@ -221,7 +227,10 @@ impl Peers {
     /// Whether the last attempt to reach a peer found nobody; `None` if nothing was tried yet.
     pub fn unreachable(&self, instance: InstanceId) -> Option<bool> {
         let links = self.shared.links.lock();
-        links.get(&(instance, Class::Bulk)).or_else(|| links.get(&(instance, Class::Consensus))).map(|link| link.is_down())
+        links
+            .get(&(instance, Class::Bulk))
+            .or_else(|| links.get(&(instance, Class::Consensus)))
+            .map(|link| link.is_down())
     }
 
     /// Ends all connections and waits for their tasks.

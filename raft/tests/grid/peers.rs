@@ -179,6 +179,66 @@ async fn strangers_are_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn before_the_grid_exists_only_open_services_answer() {
+    let (called, _notes, address) = serve(Identity { grid: Uuid::nil(), instance: 0, incarnation: 0 }).await;
+    let stranger = Peers::new(Identity { grid: Uuid::nil(), instance: 0, incarnation: 0 });
+    let address = address.to_string();
+    let answer = stranger.call_address(&address, OPEN, Bytes::from_static(b"hi")).await.unwrap();
+    assert_eq!(answer, &b"\0\0\0\0hi"[..]);
+    let error = stranger.call_address(&address, NOTE, number(1)).await.unwrap_err();
+    assert!(error.to_string().contains("is for members of the grid"), "{error}");
+    let member = Peers::new(identity(1));
+    member.set_address(2, &address);
+    let error = member.call(2, Class::Bulk, OPEN, Bytes::new()).await.unwrap_err();
+    assert!(error.to_string().contains("does not belong to a grid yet"), "{error}");
+    // Once it has joined, members reach it, and strangers no more than before.
+    called.set_identity(identity(2));
+    until("it answers members", || member.unreachable(2) == Some(false)).await;
+    member.call(2, Class::Bulk, NOTE, number(1)).await.unwrap();
+    assert!(stranger.call_address(&address, NOTE, number(1)).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_hung_peer_is_noticed_and_stalls_nobody_else() {
+    let (hung, _, hung_address) = serve(identity(2)).await;
+    let (_well, _, well_address) = serve(identity(3)).await;
+    let proxy = Proxy::start().await;
+    proxy.lead_to(Some(hung_address));
+    let caller = Peers::new(identity(1));
+    caller.set_address(2, &proxy.address);
+    caller.set_address(3, &well_address.to_string());
+    caller.call(2, Class::Consensus, NOTE, number(1)).await.unwrap();
+    until("it is counted", || hung.incoming().borrow().get(&1) == Some(&1)).await;
+    // A peer may take its time to answer, as long as it is there.
+    let slow = caller.send(2, Class::Consensus, SILENT, Bytes::new());
+    let waited = tokio::time::timeout(SILENCE_MAX + Duration::from_secs(1), slow).await;
+    assert!(waited.is_err(), "no answer, but the connection lives");
+
+    proxy.set(Mode::Frozen);
+    let began = Instant::now();
+    let call = tokio::spawn(caller.send(2, Class::Consensus, NOTE, number(2)));
+    let mut slowest = Duration::ZERO;
+    while !call.is_finished() {
+        let asked = Instant::now();
+        caller.call(3, Class::Consensus, NOTE, number(4)).await.unwrap();
+        slowest = slowest.max(asked.elapsed());
+        assert!(began.elapsed() < 3 * SILENCE_MAX, "the hung peer is not noticed");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let answer = call.await.unwrap();
+    assert!(matches!(&answer, Err(CallError::Lost { to: 2, reason }) if reason.contains("silent")), "{answer:?}");
+    assert!(began.elapsed() > SILENCE_MAX - Duration::from_secs(1), "it was given time");
+    assert!(slowest < Duration::from_millis(500), "the other peer answered within {slowest:?}");
+    assert_eq!(caller.unreachable(2), Some(true));
+    assert!(matches!(caller.call(2, Class::Consensus, NOTE, number(5)).await, Err(CallError::NotSent { .. })));
+    // The hung one's side does not count on a connection that says nothing any more either.
+    until("the called side notices", || hung.incoming().borrow().is_empty()).await;
+    proxy.set(Mode::Open);
+    until("it is back", || caller.unreachable(2) == Some(false)).await;
+    caller.call(2, Class::Consensus, NOTE, number(7)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_peer_that_accepts_and_says_nothing_is_not_waited_for() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let caller = Peers::new(identity(1));
@@ -273,7 +333,10 @@ async fn messages_have_a_limit() {
     let answer = caller.call(2, Class::Bulk, OPEN, largest.slice(4..)).await.unwrap();
     assert_eq!(answer.len(), MESSAGE_BYTES_MAX);
     let answer = caller.call(2, Class::Bulk, OPEN, largest.clone()).await;
-    assert!(matches!(answer, Err(CallError::Refused { .. })), "an answer above the limit is an error, not a broken connection");
+    assert!(
+        matches!(answer, Err(CallError::Refused { .. })),
+        "an answer above the limit is an error, not a broken connection"
+    );
     let answer = caller.call(2, Class::Bulk, OPEN, Bytes::from(vec![0; MESSAGE_BYTES_MAX + 1])).await;
     assert!(matches!(answer, Err(CallError::NotSent { .. })));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use quorate_raft::{GroupId, GroupOptions, Lost};
 
-use crate::support::{APPEND, Grid, Mode, SET, Ledger, command, element, until};
+use crate::support::{APPEND, Grid, Ledger, Mode, SET, command, element, until};
 
 fn position(reply: &[u8]) -> u64 {
     u64::from_be_bytes(reply.try_into().expect("a reply is a position"))
@@ -189,7 +189,8 @@ async fn an_element_whose_store_is_older_than_its_log_does_not_start() {
     std::fs::remove_dir_all(grid.host(1).directory.join(format!("element{}/store", element(1, 1)))).unwrap();
     grid.start_host(1).await;
     let machine = std::sync::Arc::new(Ledger::open(&grid.host(1).directory.join("empty")).unwrap());
-    let options = GroupOptions { id: SET, element: element(1, 1), scratch: grid.host(1).directory.join("scratch"), machine };
+    let options =
+        GroupOptions { id: SET, element: element(1, 1), scratch: grid.host(1).directory.join("scratch"), machine };
     let error = grid.running(1).raft.start_group(options).await.err().expect("entries are missing");
     let expected =
         format!("the store of database 1 replica set 1 ends at entry none, but the log begins behind entry {purged}");

@@ -32,14 +32,20 @@ fn publish(grid: &Grid, directory: &Directory) {
 }
 
 /// Proposes commands, each once, until told to stop; answers those that were acknowledged.
-async fn client(lane: u64, directory: Directory, stop: Arc<AtomicBool>, acknowledged: Arc<AtomicU64>) -> Vec<(GroupId, u64)> {
+async fn client(
+    lane: u64,
+    directory: Directory,
+    stop: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicU64>,
+) -> Vec<(GroupId, u64)> {
     let mut done = Vec::new();
     let mut number = lane << 32;
     while !stop.load(Ordering::Relaxed) {
         let id = GroupId { database: 1, set: 1 + (number as u32 % SETS) };
-        let leader = directory.read().iter().find_map(|((_, of), group)| {
-            (*of == id).then(|| group.term().map(|term| (group.clone(), term))).flatten()
-        });
+        let leader = directory
+            .read()
+            .iter()
+            .find_map(|((_, of), group)| (*of == id).then(|| group.term().map(|term| (group.clone(), term))).flatten());
         let Some((group, term)) = leader else {
             tokio::time::sleep(Duration::from_millis(5)).await;
             continue;
@@ -65,9 +71,8 @@ async fn acknowledged_commands_are_applied_exactly_once_through_kills_and_cuts()
     let directory = Directory::default();
     publish(&grid, &directory);
     let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let clients: Vec<_> = (1..=8)
-        .map(|lane| tokio::spawn(client(lane, directory.clone(), stop.clone(), acknowledged.clone())))
-        .collect();
+    let clients: Vec<_> =
+        (1..=8).map(|lane| tokio::spawn(client(lane, directory.clone(), stop.clone(), acknowledged.clone()))).collect();
     let ids: Vec<GroupId> = (1..=SETS).map(|set| GroupId { database: 1, set }).collect();
     let began = Instant::now();
     let (mut kills, mut cuts) = (0, 0);

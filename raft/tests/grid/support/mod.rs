@@ -66,6 +66,7 @@ pub struct Running {
     pub raft: RaftHost,
     pub peers: Peers,
     pub groups: BTreeMap<GroupId, (Group, Arc<Ledger>)>,
+    #[allow(dead_code, reason = "for `connect_directly`")]
     address: SocketAddr,
     acceptor: JoinHandle<()>,
 }
@@ -128,6 +129,7 @@ impl Grid {
     }
 
     /// Leaves the proxies out from now on.
+    #[allow(dead_code, reason = "measurements want it, tests do not")]
     pub fn connect_directly(&self) {
         for (from, to) in self.links.keys() {
             self.running(*from).peers.set_address(*to, &self.running(*to).address.to_string());
