@@ -41,6 +41,8 @@ pub struct Run {
     pub slots: Vec<Value>,
     /// Bytes that each stage may hold.
     pub work_memory: usize,
+    /// Whether the transaction commits with the statement, so that what its commit finds is found by the statement.
+    pub commits: bool,
     /// Looked at between batches.
     pub cancel: CancelHandle,
 }

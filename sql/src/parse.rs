@@ -7,17 +7,18 @@
 //!
 //! Positions are 1-based characters in the whole text, as PostgreSQL reports them.
 
+mod check;
 mod clause;
 mod command;
 mod copy;
 mod data_type;
+mod dialect;
 mod refuse;
 mod statement;
 mod table;
 
 use std::sync::Arc;
 
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
@@ -30,27 +31,36 @@ pub use statement::{
     SetValue, Statement, TableName, TransactionModes,
 };
 
+use self::dialect::QuorateDialect;
 use crate::error::{Error, SqlState};
 
-static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+static DIALECT: QuorateDialect = QuorateDialect::new();
 
+/// What is said when a statement stops too early.
+const END_OF_INPUT: &str = "syntax error at end of input";
 /// How deep parentheses and subqueries may be nested.
 const MAX_NESTING: usize = 150;
-/// How many operators may follow one another between two commas: each is a level of the syntax tree.
-const MAX_OPERATORS: usize = 5000;
 
 /// Maps the parser's line and column to a character position.
 #[derive(Debug)]
 pub struct Positions {
     /// Characters before each line.
     line_starts: Vec<u32>,
+    /// Characters in all.
+    length: u32,
 }
 
 impl Positions {
     fn new(text: &str) -> Positions {
         let mut line_starts = vec![0];
-        line_starts.extend((1u32..).zip(text.chars()).filter(|(_, c)| *c == '\n').map(|(after, _)| after));
-        Positions { line_starts }
+        let mut length = 0;
+        for (after, character) in (1u32..).zip(text.chars()) {
+            length = after;
+            if character == '\n' {
+                line_starts.push(after);
+            }
+        }
+        Positions { line_starts, length }
     }
 
     /// The 1-based character at `location`; `None` for the parser's empty locations.
@@ -87,18 +97,34 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Error> {
     for token in tokens {
         match token.token {
             Token::Whitespace(_) | Token::EOF => {}
-            Token::SemiColon => statements.push(std::mem::take(&mut piece)),
+            Token::SemiColon => statements.push((std::mem::take(&mut piece), Some(token))),
             _ => piece.push(token),
         }
     }
-    statements.push(piece);
-    statements.retain(|piece| !piece.is_empty());
+    statements.push((piece, None));
     statements
         .into_iter()
-        .map(|piece| {
-            Ok(Parsed { statement: Arc::new(parse_statement(piece, &positions)?), positions: positions.clone() })
+        .filter(|(piece, _)| !piece.is_empty())
+        .map(|(piece, semicolon)| {
+            let statement = parse_statement(piece, &positions).map_err(|error| ended(error, semicolon, &positions))?;
+            Ok(Parsed { statement: Arc::new(statement), positions: positions.clone() })
         })
         .collect()
+}
+
+/// Gives an error at the end of a statement its place: at the semicolon, else behind the last character.
+fn ended(error: Error, semicolon: Option<TokenWithSpan>, positions: &Positions) -> Error {
+    if error.message != END_OF_INPUT {
+        return error;
+    }
+    match semicolon {
+        None => error.at(positions.length + 1),
+        Some(semicolon) => {
+            let mut error = at(error, Some(&semicolon), positions);
+            error.message = "syntax error at or near \";\"".to_owned();
+            error
+        }
+    }
 }
 
 /// Parses a lone expression, such as a stored default.
@@ -140,7 +166,10 @@ fn parse_statement(tokens: Vec<TokenWithSpan>, positions: &Positions) -> Result<
     if let Some(refusal) = refuse::by_first_words(&tokens) {
         return Err(at(refusal, tokens.first(), positions));
     }
-    refuse_long_chains(&tokens)?;
+    check::refuse_long_chains(&tokens)?;
+    if let Some(word) = check::misplaced_word(&tokens) {
+        return Err(unexpected(word, positions));
+    }
     // Statements that hold another one, or a clause of ours, are cut up; only they need their tokens twice.
     let kept = if matches!(first_word(&tokens), Keyword::CREATE | Keyword::EXPLAIN | Keyword::PREPARE) {
         tokens.clone()
@@ -167,31 +196,6 @@ fn first_word(tokens: &[TokenWithSpan]) -> Keyword {
         Some(Token::Word(word)) => word.keyword,
         _ => Keyword::NoKeyword,
     }
-}
-
-/// Refuses chains like `1 + 1 + 1 + ...` of any length: they would make a tree that is too deep to walk.
-fn refuse_long_chains(tokens: &[TokenWithSpan]) -> Result<(), Error> {
-    // Operators so far at each level of parentheses; a comma begins anew.
-    let mut chains = vec![0usize];
-    let mut total = 0;
-    for token in tokens {
-        match &token.token {
-            Token::LParen | Token::LBracket => chains.push(0),
-            Token::RParen | Token::RBracket if chains.len() > 1 => total -= chains.pop().unwrap_or(0),
-            Token::Comma => total -= std::mem::take(chains.last_mut().expect("never empty")),
-            Token::Word(word) if word.keyword == Keyword::NoKeyword => {}
-            Token::Number(..) | Token::SingleQuotedString(_) | Token::Placeholder(_) | Token::Period => {}
-            _ => {
-                *chains.last_mut().expect("never empty") += 1;
-                total += 1;
-            }
-        }
-        if total > MAX_OPERATORS {
-            return Err(Error::new(SqlState::STATEMENT_TOO_COMPLEX, "the statement is nested too deeply")
-                .with_detail(format!("An expression has more than {MAX_OPERATORS} operators.")));
-        }
-    }
-    Ok(())
 }
 
 /// The token reader with what the grammar's files share.
@@ -275,7 +279,7 @@ fn at(error: Error, token: Option<&TokenWithSpan>, positions: &Positions) -> Err
 /// PostgreSQL's words for a token that does not fit.
 fn unexpected(found: &TokenWithSpan, positions: &Positions) -> Error {
     match &found.token {
-        Token::EOF => Error::syntax("syntax error at end of input"),
+        Token::EOF => Error::syntax(END_OF_INPUT),
         token => at(Error::syntax(format!("syntax error at or near \"{token}\"")), Some(found), positions),
     }
 }
@@ -299,7 +303,7 @@ fn grammar_error(error: &ParserError, tokens: &[TokenWithSpan], positions: &Posi
         };
     }
     if text.contains("found: EOF") {
-        return Error::syntax("syntax error at end of input").with_detail(format!("{text}."));
+        return Error::syntax(END_OF_INPUT).with_detail(format!("{text}."));
     }
     Error::syntax(format!("syntax error: {text}"))
 }
@@ -317,6 +321,20 @@ mod tests {
     fn error(text: &str) -> (String, String, Option<u32>) {
         let error = parse(text).map(|_| ()).expect_err("refused");
         (error.code.as_str().to_owned(), error.message.clone(), error.position)
+    }
+
+    #[test]
+    fn syntax_errors_point_at_the_token() {
+        assert_eq!(
+            error("select 1 +\n from where"),
+            ("42601".into(), "syntax error at or near \"from\"".into(), Some(13))
+        );
+        assert_eq!(error("selec 1"), ("42601".into(), "syntax error at or near \"selec\"".into(), Some(1)));
+        assert_eq!(error("select 1; select (ä"), ("42601".into(), END_OF_INPUT.into(), Some(20)));
+        assert_eq!(error("select (2 ; select 1"), ("42601".into(), "syntax error at or near \";\"".into(), Some(11)));
+        assert_eq!(error("select 1; insert foo"), ("42601".into(), "syntax error at or near \"foo\"".into(), Some(18)));
+        assert_eq!(error("select a, from t").2, Some(11));
+        assert!(parse("select * from t where a = - 1").is_ok());
     }
 
     #[test]
@@ -342,8 +360,12 @@ mod tests {
         assert_eq!(error(&nested(200)).0, "54001");
         assert_eq!(error(&nested(100_000)).0, "54001");
         let chain = |length: usize| format!("select 1{}", " + 1".repeat(length));
-        assert!(parse(&chain(MAX_OPERATORS - 10)).is_ok());
+        assert!(parse(&chain(check::MAX_OPERATORS)).is_ok());
+        assert_eq!(error(&chain(check::MAX_OPERATORS + 1)).0, "54001");
         assert_eq!(error(&chain(1_000_000)).0, "54001");
+        let comparisons = format!("select true{}", " and 1 = 1".repeat(900));
+        assert!(parse(&comparisons).is_ok());
+        assert_eq!(error(&format!("select 1{}", " = 1".repeat(10_000))).0, "54001");
         assert!(parse(&format!("select 1 in (1{})", ", 1 + 1".repeat(20_000))).is_ok());
     }
 

@@ -93,8 +93,7 @@ impl Plan {
             Statement::Delete(delete) => Body::Change(Box::new(binder.delete(delete)?)),
             Statement::Copy(copy) => copy_plan(&mut binder, copy)?,
             Statement::Explain(explain) => {
-                let inner =
-                    Parsed { statement: Arc::new((*explain.statement).clone()), positions: parsed.positions.clone() };
+                let inner = Parsed { statement: explain.statement.clone(), positions: parsed.positions.clone() };
                 let plan = Plan::new(&inner, catalog, context, parameters)?;
                 binder.parameters = plan.parameters.iter().cloned().map(Some).collect();
                 binder.tables.clone_from(&plan.tables);

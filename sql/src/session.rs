@@ -116,7 +116,7 @@ impl Session {
                 .as_ref()
                 .and_then(|open| open.catalog.clone())
                 .unwrap_or_else(|| self.database.cached_catalog());
-            if prepared.compiled.as_ref().is_some_and(|compiled| compiled.fits(&catalog)) {
+            if prepared.fits(&catalog) {
                 return Ok(prepared);
             }
         }
@@ -149,14 +149,13 @@ impl Session {
         then_sync: bool,
     ) -> Result<Execution, Error> {
         let Some(compiled) = &statement.compiled else { return Ok(Execution::Empty) };
+        self.cancel.clear();
         let execution = self.run(compiled, parameters, if then_sync { End::Commit } else { End::Stay }).await?;
-        if let (Execution::Rows(rows), Some(described)) = (&execution, &statement.columns) {
-            let alike = |(a, b): (&Column, &Column)| a.name == b.name && a.ty == b.ty;
-            let same = rows.columns().len() == described.len() && rows.columns().iter().zip(&**described).all(alike);
-            if !same {
-                self.fail().await;
-                return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, "cached plan must not change result type"));
-            }
+        if let Execution::Rows(rows) = &execution
+            && !statement.described(rows.columns())
+        {
+            self.fail().await;
+            return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, "cached plan must not change result type"));
         }
         Ok(execution)
     }
@@ -178,6 +177,8 @@ impl Session {
     /// # Errors
     /// 42601 and 0A000 for any of them, before the first is run.
     pub fn script(&mut self, sql: &str) -> Result<Script, Error> {
+        // A request that came for what ran before means nothing for this.
+        self.cancel.clear();
         match self.cache.script(sql) {
             Ok(statements) => Ok(Script::new(statements)),
             Err(error) => {

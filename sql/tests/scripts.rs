@@ -5,7 +5,7 @@
 //!
 //! - `> SQL`: a simple query. Rows are shown with `|` between values, NULL as `∅`, then the tag; errors with SQLSTATE and position.
 //! - `bind SQL VALUE...`: the extended protocol with values as text (`NULL` is NULL) and a Sync right behind; `[types]` shows parameters
-//!   and columns first, `[nosync]` leaves the Sync to the command `sync`, `[again]` runs it a second time.
+//!   and columns first, `[nosync]` leaves the Sync to the command `sync`. `rebind VALUE...` runs the statement of the last `bind` again.
 //! - `data TEXT...`: the pieces that the next COPY FROM STDIN gets. `fail` makes the client give up in its middle.
 //! - `status`, `sync`, `cancelled` (the next statement is cancelled while it runs), `gateway` (the session is opened at another gateway),
 //!   `lose N` (the next N commits lose a race).
@@ -24,7 +24,7 @@ use futures::future::BoxFuture;
 use quorate_sql::error::Error;
 use quorate_sql::format::{decode_text, encode_text};
 use quorate_sql::memory::MemoryDatabase;
-use quorate_sql::session::{Environment, Execution, Session, Timer, TransactionStatus};
+use quorate_sql::session::{Environment, Execution, Prepared, Session, Timer, TransactionStatus};
 use quorate_sql::value::Value;
 
 /// Lets time pass: nothing ever comes through the channel.
@@ -52,6 +52,8 @@ impl Timer for ThreadTimer {
 
 struct Client {
     session: Session,
+    /// The statement of the last `bind`.
+    prepared: Option<Arc<Prepared>>,
     data: Vec<String>,
     fail: bool,
 }
@@ -70,7 +72,7 @@ fn open(database: MemoryDatabase) -> Client {
     };
     let session =
         Session::new(Arc::new(database), "ann".to_owned(), "test".to_owned(), environment).expect("settings are valid");
-    Client { session, data: Vec::new(), fail: false }
+    Client { session, prepared: None, data: Vec::new(), fail: false }
 }
 
 impl Client {
@@ -135,10 +137,10 @@ impl Client {
         values: &[&str],
         types: bool,
         sync: bool,
-        again: bool,
         out: &mut String,
     ) -> Result<(), Error> {
         let statement = self.session.prepare(sql, &[]).await?;
+        self.prepared = Some(statement.clone());
         if types {
             let parameters: Vec<String> = statement.parameter_types().iter().map(ToString::to_string).collect();
             writeln!(out, "parameters: {}", parameters.join(", ")).expect("text");
@@ -157,16 +159,24 @@ impl Client {
                 writeln!(out, "columns: {}", columns.join(", ")).expect("text");
             }
         }
-        for _ in 0..if again { 2 } else { 1 } {
-            let mut parameters = Vec::new();
-            for (text, ty) in values.iter().zip(statement.parameter_types()) {
-                let value =
-                    if *text == "NULL" { Value::Null } else { decode_text(text, ty, self.session.format_settings())? };
-                parameters.push(value);
-            }
-            let execution = self.session.execute(&statement, parameters, sync).await?;
-            self.show(execution, out).await?;
+        self.bind(&statement, values, sync, out).await
+    }
+
+    async fn bind(
+        &mut self,
+        statement: &Arc<Prepared>,
+        values: &[&str],
+        sync: bool,
+        out: &mut String,
+    ) -> Result<(), Error> {
+        let mut parameters = Vec::new();
+        for (text, ty) in values.iter().zip(statement.parameter_types()) {
+            let value =
+                if *text == "NULL" { Value::Null } else { decode_text(text, ty, self.session.format_settings())? };
+            parameters.push(value);
         }
+        let execution = self.session.execute(statement, parameters, sync).await?;
+        self.show(execution, out).await?;
         if sync { self.session.sync().await } else { Ok(()) }
     }
 }
@@ -231,15 +241,13 @@ impl goldenscript::Runner for Runner {
             "bind" => {
                 let values: Vec<&str> = command.args[1..].iter().map(|argument| argument.value.as_str()).collect();
                 let tag = |tag: &str| command.tags.contains(tag);
-                let work = client.extended(
-                    &command.args[0].value,
-                    &values,
-                    tag("types"),
-                    !tag("nosync"),
-                    tag("again"),
-                    &mut out,
-                );
+                let work = client.extended(&command.args[0].value, &values, tag("types"), !tag("nosync"), &mut out);
                 block_on(work)
+            }
+            "rebind" => {
+                let values: Vec<&str> = command.args.iter().map(|argument| argument.value.as_str()).collect();
+                let statement = client.prepared.clone().ok_or("nothing was bound before")?;
+                block_on(client.bind(&statement, &values, true, &mut out))
             }
             sql => block_on(client.simple(sql, &mut out)),
         };

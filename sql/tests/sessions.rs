@@ -184,3 +184,26 @@ fn rows_and_keys_have_a_longest_length() {
     assert_eq!(code(&format!("insert into t values (repeat('k', {}), '')", key - 100)), Ok(()));
     assert_eq!(code(&format!("insert into t values (repeat('k', {key}), '')")), Err(SqlState::PROGRAM_LIMIT_EXCEEDED));
 }
+
+#[test]
+fn deep_expressions_are_refused_not_overflowed() {
+    let mut session = session(&MemoryDatabase::new());
+    let mut code = |sql: &str| block_on(run(&mut session, sql)).map(drop).map_err(|error| error.code);
+    let too_deep = Err(SqlState::STATEMENT_TOO_COMPLEX);
+    assert_eq!(code(&format!("select 1{}", " + 1".repeat(150))), Ok(()));
+    assert_eq!(code(&format!("select 1{}", " + 1".repeat(990))), too_deep);
+    assert_eq!(code(&format!("select 1{}", " + 1".repeat(100_000))), too_deep);
+    assert_eq!(code(&format!("select {}1{}", "(".repeat(140), ")".repeat(140))), Ok(()));
+    assert_eq!(code(&format!("select {}1{}", "(".repeat(100_000), ")".repeat(100_000))), too_deep);
+    assert_eq!(code(&format!("select true{}", " and true".repeat(990))), Ok(()));
+    assert_eq!(code(&format!("select true{}", " or 1 = 2".repeat(900))), Ok(()));
+    assert_eq!(code(&format!("select {}1{}", "abs(".repeat(120), ")".repeat(120))), Ok(()));
+    assert_eq!(code(&format!("select {}1{}", "(select ".repeat(60), ")".repeat(60))), Ok(()));
+    assert_eq!(code(&format!("select {}1", "- ".repeat(3000))), too_deep);
+    assert_eq!(code(&format!("select 1{}", "::int::bigint".repeat(90))), Ok(()));
+    assert_eq!(code(&format!("prepare p as select 1{}", " + 1".repeat(990))), too_deep);
+    assert_eq!(
+        code(&format!("select case when true then {}1{}", "case when true then ".repeat(100), " end".repeat(101))),
+        Ok(())
+    );
+}

@@ -209,6 +209,11 @@ impl Ddl<'_> {
                     }
                     column.default = text;
                 }
+                AlterOperation::SetNotNull(name) => {
+                    let position = table.column(name).ok_or_else(|| no_column(&table, name))?;
+                    self.refuse_nulls(&table, position).await?;
+                    table.columns[position].not_null = true;
+                }
                 AlterOperation::DropNotNull(name) => {
                     let position = table.column(name).ok_or_else(|| no_column(&table, name))?;
                     if table.key_columns().contains(&position) {
@@ -244,6 +249,24 @@ impl Ddl<'_> {
         }
     }
 
+    /// Looks at all rows for a NULL in a column.
+    async fn refuse_nulls(&mut self, table: &Table, column: usize) -> Result<(), Error> {
+        let codec = codec(table);
+        let mut from = None;
+        loop {
+            let page = self.transaction.scan(&whole(table, None), from).await?;
+            for stored in page.rows {
+                if codec.decode_column(&stored.value, table.columns[column].id)?.is_null() {
+                    return Err(contains_nulls(table, &table.columns[column].name));
+                }
+            }
+            from = page.next;
+            if from.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
     async fn add_column(&mut self, table: &mut Table, column: &ColumnDefinition) -> Result<(), Error> {
         let missing = match &column.default {
             None => None,
@@ -263,10 +286,7 @@ impl Ddl<'_> {
             }
         };
         if column.not_null && missing.is_none() && !self.is_empty(table).await? {
-            let message = format!("column \"{}\" of relation \"{}\" contains null values", column.name, table.name);
-            return Err(Error::new(SqlState::NOT_NULL_VIOLATION, message)
-                .with_table(PUBLIC, &table.name)
-                .with_column(&column.name));
+            return Err(contains_nulls(table, &column.name));
         }
         table.add_column(column, missing)
     }
@@ -287,11 +307,7 @@ impl Ddl<'_> {
                 let mut row = Vec::with_capacity(ordinals.len());
                 target.codec.decode_columns(&stored.value, &ordinals, &mut row)?;
                 if let Some(column) = table.key_columns().iter().find(|column| row[**column].is_null()) {
-                    let message = format!(
-                        "column \"{}\" of relation \"{}\" contains null values",
-                        table.columns[*column].name, table.name
-                    );
-                    return Err(Error::new(SqlState::NOT_NULL_VIOLATION, message).with_table(PUBLIC, &table.name));
+                    return Err(contains_nulls(table, &table.columns[*column].name));
                 }
                 writer.add(&target, &row, self.transaction).await?;
             }
@@ -321,6 +337,11 @@ fn check_key(table: &Table) -> Result<(), Error> {
         }
         None => Ok(()),
     }
+}
+
+fn contains_nulls(table: &Table, column: &str) -> Error {
+    let message = format!("column \"{column}\" of relation \"{}\" contains null values", table.name);
+    Error::new(SqlState::NOT_NULL_VIOLATION, message).with_table(PUBLIC, &table.name).with_column(column)
 }
 
 fn whole(table: &Table, limit: Option<u64>) -> Scan {

@@ -1,8 +1,8 @@
 //! INSERT, UPDATE and DELETE.
 //!
-//! Uniqueness: the first rows of an INSERT are looked up before they are written, so that a duplicate is reported by the statement
-//! that makes it. A statement with many rows then writes without looking; the leaders refuse an existing key when the writes
-//! reach them, at the latest on commit ([`crate::storage::duplicate_key`]).
+//! Uniqueness: in a block, the first rows of an INSERT are looked up before they are written, so that a duplicate is reported by the
+//! statement that makes it. A statement with many rows then writes without looking, as does one that commits by itself; the leaders refuse
+//! an existing key when the writes reach them, at the latest on commit ([`crate::storage::duplicate_key`]).
 
 use std::collections::HashSet;
 
@@ -104,7 +104,7 @@ impl RowWriter {
 /// 23505, 23502, 54000, and what evaluation and reading report.
 pub async fn insert(plan: &InsertPlan, run: &Run, transaction: &mut dyn Transaction) -> Result<Written, Error> {
     let mut written = Written::default();
-    let mut writer = RowWriter::new(true);
+    let mut writer = RowWriter::new(!run.commits);
     let mut held = 0;
     let mut take = |row: &Row, written: &mut Written| -> Result<(), Error> {
         written.count += 1;
@@ -350,10 +350,11 @@ fn named(error: Error, table: &Table, key: &[u8]) -> Error {
     if error.code != SqlState::UNIQUE_VIOLATION {
         return error;
     }
+    // A write may report the duplicate of an earlier one, and the storage may have named it already.
     match crate::storage::duplicated_key(&error) {
-        // A write may report the duplicate of an earlier one.
-        Some(other) if other != key => duplicate(table, &other),
-        _ => duplicate(table, key),
+        Some(other) => duplicate(table, &other),
+        None if error.detail.is_none() => duplicate(table, key),
+        None => error,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The first word decides; the small commands are read here.
 
+use std::sync::Arc;
+
 use sqlparser::ast;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -268,7 +270,7 @@ impl Reader<'_> {
         let statement = self.inner_statement(tokens)?;
         match statement {
             Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
-                Ok(Statement::Explain(Explain { verbose, statement: Box::new(statement) }))
+                Ok(Statement::Explain(Explain { verbose, statement: Arc::new(statement) }))
             }
             Statement::Execute { .. } => {
                 Err(Error::unsupported("EXPLAIN EXECUTE", "Explain the statement itself.").into())
@@ -294,7 +296,7 @@ impl Reader<'_> {
         let statement = self.inner_statement(tokens)?;
         match statement {
             Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
-                Ok(Statement::Prepare { name, types, statement: Box::new(statement) })
+                Ok(Statement::Prepare { name, types, statement: Arc::new(statement) })
             }
             _ => Err(Error::syntax("PREPARE takes a query, INSERT, UPDATE or DELETE").into()),
         }

@@ -2,6 +2,8 @@
 //!
 //! Queries and row changes keep the library's syntax tree; everything else has a form of its own, with nothing in it that is refused.
 
+use std::sync::Arc;
+
 use sqlparser::ast;
 
 use super::copy::Copy;
@@ -85,7 +87,7 @@ pub enum Statement {
         /// Parameter types that were given.
         types: Vec<Type>,
         /// What to prepare.
-        statement: Box<Statement>,
+        statement: Arc<Statement>,
     },
     /// EXECUTE.
     Execute {
@@ -203,6 +205,8 @@ pub enum AlterOperation {
         /// The new default.
         default: Option<ast::Expr>,
     },
+    /// ALTER COLUMN ... SET NOT NULL.
+    SetNotNull(String),
     /// ALTER COLUMN ... DROP NOT NULL.
     DropNotNull(String),
 }
@@ -213,7 +217,7 @@ pub struct Explain {
     /// VERBOSE was asked for.
     pub verbose: bool,
     /// What to explain.
-    pub statement: Box<Statement>,
+    pub statement: Arc<Statement>,
 }
 
 /// Options of BEGIN and SET TRANSACTION; `None` where nothing was said.

@@ -3,7 +3,6 @@
 //! `DISTRIBUTE BY` and `DUPLICATE` are ours: their tokens are taken out before the library reads the rest.
 
 use sqlparser::ast::{self, AlterColumnOperation, AlterTableOperation, ColumnOption, TableConstraint};
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -13,8 +12,6 @@ use super::statement::{
 };
 use super::{Positions, Reader, Stop, fold};
 use crate::error::{Error, SqlState};
-
-static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 
 /// Storage parameters of PostgreSQL that change nothing here; others are refused.
 const ACCEPTED_OPTIONS: &[&str] =
@@ -28,7 +25,8 @@ impl Reader<'_> {
             Some(clause) => Some(self.distribution(clause)?),
             None => None,
         };
-        self.parser = Parser::new(&DIALECT).with_recursion_limit(super::MAX_NESTING).with_tokens_with_locations(rest);
+        self.parser =
+            Parser::new(&super::DIALECT).with_recursion_limit(super::MAX_NESTING).with_tokens_with_locations(rest);
         match self.parser.parse_statement()? {
             ast::Statement::CreateTable(table) => {
                 Ok(Statement::CreateTable(Box::new(create_table(table, distribute_by, self.positions)?)))
@@ -38,8 +36,10 @@ impl Reader<'_> {
     }
 
     fn distribution(&mut self, clause: Vec<TokenWithSpan>) -> Result<DistributeBy, Stop> {
-        let mut reader =
-            Reader { parser: Parser::new(&DIALECT).with_tokens_with_locations(clause), positions: self.positions };
+        let mut reader = Reader {
+            parser: Parser::new(&super::DIALECT).with_tokens_with_locations(clause),
+            positions: self.positions,
+        };
         if reader.word("DUPLICATE") {
             return Ok(DistributeBy::Duplicate);
         }
@@ -126,12 +126,76 @@ impl TableName {
         let parts: Option<Vec<&ast::Ident>> = name.0.iter().map(|part| part.as_ident()).collect();
         let parts = parts.ok_or_else(|| Error::syntax(format!("{name} is not the name of a table")))?;
         let position = parts.first().and_then(|first| positions.at(first.span.start));
+        if let Some(word) = parts.first().filter(|part| part.quote_style.is_none() && is_reserved(&part.value)) {
+            let error = Error::syntax(format!("syntax error at or near \"{}\"", word.value));
+            return Err(match position {
+                Some(position) => error.at(position),
+                None => error,
+            });
+        }
         match parts[..] {
             [name] => Ok(TableName { schema: None, name: fold(name), position }),
             [schema, name] => Ok(TableName { schema: Some(fold(schema)), name: fold(name), position }),
             _ => Err(Error::unsupported("a reference to another database", "Connect to that database.")),
         }
     }
+}
+
+/// Words of PostgreSQL's grammar that can follow a place where a table's name is missing, and name none without quotes.
+fn is_reserved(word: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "all",
+        "and",
+        "as",
+        "asc",
+        "case",
+        "cast",
+        "check",
+        "create",
+        "default",
+        "desc",
+        "distinct",
+        "do",
+        "else",
+        "end",
+        "except",
+        "false",
+        "fetch",
+        "for",
+        "foreign",
+        "from",
+        "grant",
+        "group",
+        "having",
+        "in",
+        "into",
+        "intersect",
+        "limit",
+        "not",
+        "null",
+        "offset",
+        "on",
+        "only",
+        "or",
+        "order",
+        "primary",
+        "references",
+        "returning",
+        "select",
+        "table",
+        "then",
+        "to",
+        "true",
+        "union",
+        "unique",
+        "user",
+        "using",
+        "when",
+        "where",
+        "window",
+        "with",
+    ];
+    WORDS.iter().any(|reserved| word.eq_ignore_ascii_case(reserved))
 }
 
 /// Splits the tokens of CREATE TABLE into those of SQL and those of the distribution clause.
@@ -338,6 +402,7 @@ fn alter_operation(operation: AlterTableOperation, positions: &Positions) -> Res
                     AlterOperation::SetDefault { column, default: Some(value) }
                 }
                 AlterColumnOperation::DropDefault => AlterOperation::SetDefault { column, default: None },
+                AlterColumnOperation::SetNotNull => AlterOperation::SetNotNull(column),
                 AlterColumnOperation::DropNotNull => AlterOperation::DropNotNull(column),
                 other => {
                     return Err(Error::unsupported(

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use sqlparser::ast::{self, Spanned};
+use sqlparser::ast;
+use sqlparser::tokenizer::Location;
 
 use super::expression::Expr;
 use super::select::SelectPlan;
@@ -19,6 +20,10 @@ use crate::value::Value;
 
 /// How deep expressions may be nested; deeper ones would need more stack than a task has.
 const MAX_DEPTH: usize = 200;
+/// With less stack left than this, more is made.
+const STACK_LEFT: usize = 256 << 10;
+/// How much is made.
+const STACK_MORE: usize = 2 << 20;
 /// The highest parameter number, as in the protocol.
 const MAX_PARAMETERS: usize = 65_535;
 
@@ -205,7 +210,7 @@ impl<'a> Binder<'a> {
 
     /// `error` with the place of `expr`.
     pub fn locate(&self, error: Error, expr: &ast::Expr) -> Error {
-        self.locate_at(error, self.positions.at(expr.span().start))
+        self.locate_at(error, self.place_of_expr(expr))
     }
 
     /// `error` with a place, if there is one.
@@ -218,7 +223,7 @@ impl<'a> Binder<'a> {
 
     /// The place of an expression.
     pub fn place_of_expr(&self, expr: &ast::Expr) -> Option<u32> {
-        self.positions.at(expr.span().start)
+        start_of(expr).and_then(|location| self.positions.at(location))
     }
 
     /// The place of an identifier.
@@ -255,7 +260,8 @@ impl<'a> Binder<'a> {
             return Err(Error::new(SqlState::STATEMENT_TOO_COMPLEX, "the expression is nested too deeply"));
         }
         self.depth += 1;
-        let result = bind(self);
+        // Levels take kilobytes, and the stack of a task is not long.
+        let result = stacker::maybe_grow(STACK_LEFT, STACK_MORE, || bind(self));
         self.depth -= 1;
         result
     }
@@ -428,6 +434,61 @@ impl<'a> Binder<'a> {
             Error::new(SqlState::DATATYPE_MISMATCH, message)
                 .with_hint("You will need to rewrite or cast the expression.")
         })
+    }
+}
+
+/// Where an expression begins, found along its left side without recursion.
+fn start_of(mut expr: &ast::Expr) -> Option<Location> {
+    loop {
+        expr = match expr {
+            ast::Expr::BinaryOp { left, .. } | ast::Expr::AnyOp { left, .. } | ast::Expr::AllOp { left, .. } => left,
+            ast::Expr::Nested(inner)
+            | ast::Expr::IsNull(inner)
+            | ast::Expr::IsNotNull(inner)
+            | ast::Expr::IsTrue(inner)
+            | ast::Expr::IsNotTrue(inner)
+            | ast::Expr::IsFalse(inner)
+            | ast::Expr::IsNotFalse(inner)
+            | ast::Expr::IsUnknown(inner)
+            | ast::Expr::IsNotUnknown(inner)
+            | ast::Expr::IsDistinctFrom(inner, _)
+            | ast::Expr::IsNotDistinctFrom(inner, _) => inner,
+            ast::Expr::UnaryOp { expr, .. }
+            | ast::Expr::Cast { expr, .. }
+            | ast::Expr::Between { expr, .. }
+            | ast::Expr::InList { expr, .. }
+            | ast::Expr::InSubquery { expr, .. }
+            | ast::Expr::Like { expr, .. }
+            | ast::Expr::ILike { expr, .. }
+            | ast::Expr::SimilarTo { expr, .. }
+            | ast::Expr::Extract { expr, .. }
+            | ast::Expr::Ceil { expr, .. }
+            | ast::Expr::Floor { expr, .. }
+            | ast::Expr::Position { expr, .. }
+            | ast::Expr::Substring { expr, .. }
+            | ast::Expr::Trim { expr, .. }
+            | ast::Expr::Overlay { expr, .. }
+            | ast::Expr::Collate { expr, .. } => expr,
+            ast::Expr::AtTimeZone { timestamp, .. } => timestamp,
+            ast::Expr::CompoundFieldAccess { root, .. } => root,
+            ast::Expr::Interval(interval) => &interval.value,
+            ast::Expr::Identifier(ident) => return Some(ident.span.start),
+            ast::Expr::CompoundIdentifier(parts) => return parts.first().map(|ident| ident.span.start),
+            ast::Expr::Value(value) => return Some(value.span.start),
+            ast::Expr::TypedString(typed) => return Some(typed.value.span.start),
+            ast::Expr::Function(function) => {
+                return function.name.0.first().and_then(|part| part.as_ident()).map(|ident| ident.span.start);
+            }
+            ast::Expr::Case { case_token, .. } => return Some(case_token.0.span.start),
+            ast::Expr::Subquery(query) | ast::Expr::Exists { subquery: query, .. } => match &*query.body {
+                ast::SetExpr::Select(select) => return Some(select.select_token.0.span.start),
+                _ => return None,
+            },
+            ast::Expr::Tuple(parts) => parts.first()?,
+            ast::Expr::Array(array) => array.elem.first()?,
+            ast::Expr::GroupingSets(sets) | ast::Expr::Cube(sets) | ast::Expr::Rollup(sets) => sets.first()?.first()?,
+            _ => return None,
+        };
     }
 }
 

@@ -181,6 +181,12 @@ impl Binder<'_> {
             ("generate_series" | "unnest" | "generate_subscripts" | "regexp_split_to_table", _) => Err(
                 Error::unsupported(format_args!("the set-returning function {name} outside FROM"), "Put it into FROM."),
             ),
+            _ if name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_") => {
+                Err(Error::unsupported("an advisory lock", "Lock a row with SELECT ... FOR UPDATE."))
+            }
+            ("nextval" | "currval" | "setval" | "lastval", _) => {
+                Err(Error::unsupported("a sequence", "Use gen_random_uuid() or ids made by the application."))
+            }
             _ => self.call(name, arguments),
         }
     }

@@ -196,6 +196,8 @@ impl Binder<'_> {
                 let plain = grouping.is_none() && !distinct;
                 if plain && !lock && access.give_order(&order_by, &output) {
                     order_by.clear();
+                    // Keys that were there for sorting alone have no use any more.
+                    output.truncate(visible);
                 }
                 access.limited = limit.is_some() && plain && order_by.is_empty() && filter.is_empty();
             }

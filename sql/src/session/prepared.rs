@@ -40,9 +40,9 @@ impl Compiled {
         Compiled { parsed: self.parsed, explicit, plan: Mutex::new(plan) }
     }
 
-    /// Whether the plan at hand holds under `catalog`.
-    pub(super) fn fits(&self, catalog: &Catalog) -> bool {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|plan| plan.fits(catalog))
+    /// The plan at hand, if it holds under `catalog`.
+    fn fitting(&self, catalog: &Catalog) -> Option<Arc<Plan>> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(|plan| plan.fits(catalog))
     }
 
     /// The plan under `catalog`: the one at hand if it fits, else a new one.
@@ -50,10 +50,7 @@ impl Compiled {
     /// # Errors
     /// What planning reports.
     pub(super) fn plan(&self, catalog: &Arc<Catalog>, context: &dyn EvalContext) -> Result<Arc<Plan>, Error> {
-        let kept = self.plan.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(plan) = kept
-            && plan.fits(catalog)
-        {
+        if let Some(plan) = self.fitting(catalog) {
             return Ok(plan);
         }
         let plan = Arc::new(Plan::new(&self.parsed, catalog, context, &self.explicit)?);
@@ -79,6 +76,22 @@ impl Prepared {
     /// The columns of its result; `None` if it gives no rows.
     pub fn columns(&self) -> Option<&[Column]> {
         self.columns.as_deref()
+    }
+
+    /// Whether its plan holds under `catalog`, and gives what was described. (A plan made since may give other columns.)
+    pub(super) fn fits(&self, catalog: &Catalog) -> bool {
+        let plan = self.compiled.as_ref().and_then(|compiled| compiled.fitting(catalog));
+        plan.is_some_and(|plan| match (&plan.columns, &self.columns) {
+            (Some(columns), Some(_)) => self.described(columns),
+            (columns, described) => columns.is_none() && described.is_none(),
+        })
+    }
+
+    /// Whether rows of these columns are what was described.
+    pub(super) fn described(&self, columns: &[Column]) -> bool {
+        let alike = |(a, b): (&Column, &Column)| a.name == b.name && a.ty == b.ty;
+        let described = self.columns.as_deref().unwrap_or_default();
+        columns.len() == described.len() && columns.iter().zip(described).all(alike)
     }
 
     /// Whether there is nothing to run.

@@ -45,6 +45,8 @@ pub(super) struct Surroundings {
     pub(super) cancel: CancelHandle,
     pub(super) work_memory: usize,
     pub(super) read_only: bool,
+    /// Whether the transaction commits with the statement.
+    pub(super) commits: bool,
 }
 
 impl Surroundings {
@@ -89,6 +91,7 @@ impl Session {
             cancel: self.cancel.clone(),
             work_memory: self.environment.work_memory,
             read_only: self.settings.read_only(),
+            commits: false,
         }
     }
 
@@ -121,7 +124,6 @@ impl Session {
     ) -> Result<Execution, Error> {
         let statement = compiled.parsed.statement.clone();
         self.refuse_in_failed_block(&statement)?;
-        self.cancel.clear();
         if let Some(result) = self.control(&statement).await {
             return result.map(Execution::Done);
         }
@@ -156,7 +158,7 @@ impl Session {
         end: End,
     ) -> Result<Execution, Error> {
         let commits = end == End::Commit && self.block == Block::None;
-        let surroundings = self.surroundings();
+        let surroundings = Surroundings { commits, ..self.surroundings() };
         let mut deadline = self.deadline();
         let mut attempt = 1;
         loop {
@@ -301,6 +303,7 @@ async fn plan(
                 parameters: parameters.to_vec(),
                 slots: Vec::new(),
                 work_memory: surroundings.work_memory,
+                commits: surroundings.commits,
                 cancel: surroundings.cancel.clone(),
             });
         }

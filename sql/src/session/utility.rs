@@ -37,7 +37,7 @@ impl Session {
             Statement::Reset(name) => done(self.settings.reset(name.as_deref()), "RESET"),
             Statement::Show(name) => Some(self.show(name.as_deref()).map(Execution::Rows)),
             Statement::Prepare { name, types, statement } => {
-                let parsed = Parsed { statement: Arc::new((**statement).clone()), positions: positions.clone() };
+                let parsed = Parsed { statement: statement.clone(), positions: positions.clone() };
                 let types: Vec<Option<Type>> = types.iter().cloned().map(Some).collect();
                 let result = match self.prepare_parsed(parsed, &types).await {
                     Ok(prepared) => self.store_statement(name, Arc::new(prepared)),

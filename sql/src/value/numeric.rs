@@ -490,7 +490,8 @@ impl Numeric {
         let (weight1, first1) = self.weight();
         let (weight2, first2) = other.weight();
         let quotient_weight = weight1 - weight2 - i32::from(first1 <= first2);
-        let scale = (MIN_SIGNIFICANT_DIGITS - quotient_weight * 4).max(i32::from(self.scale)).max(i32::from(other.scale));
+        let scale =
+            (MIN_SIGNIFICANT_DIGITS - quotient_weight * 4).max(i32::from(self.scale)).max(i32::from(other.scale));
         scale.min(MAX_SCALE)
     }
 }
