@@ -153,6 +153,9 @@ impl Conversation {
             self.portals.clear();
         }
         for (name, value) in self.session.parameter_changes() {
+            if name == "application_name" {
+                self.member.set_application_name(&value);
+            }
             reply::parameter_status(&name, &value, &mut self.io.output);
         }
         reply::ready(status, &mut self.io.output);

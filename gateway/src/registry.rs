@@ -50,7 +50,7 @@ pub struct ConnectionInfo {
     pub user: String,
     /// Its database.
     pub database: String,
-    /// `application_name` of the startup message.
+    /// Its `application_name`, as last set.
     pub application_name: String,
     /// The client's address.
     pub client: SocketAddr,
@@ -69,16 +69,18 @@ pub struct Member {
     turn: AtomicU64,
     /// Set once the session exists.
     cancel: Mutex<Option<CancelHandle>>,
+    application_name: Mutex<String>,
 }
 
 impl Member {
-    fn new() -> Member {
+    fn new(application_name: String) -> Member {
         // A session starts working: with its startup message.
         Member {
             ending: AtomicU8::new(0),
             waker: AtomicWaker::new(),
             turn: AtomicU64::new(1),
             cancel: Mutex::new(None),
+            application_name: Mutex::new(application_name),
         }
     }
 
@@ -100,6 +102,11 @@ impl Member {
     /// The reason if the session has to end.
     pub fn check(&self) -> Result<(), Ending> {
         self.ending().map_or(Ok(()), Err)
+    }
+
+    /// Follows a change of the session's setting.
+    pub fn set_application_name(&self, name: &str) {
+        name.clone_into(&mut self.application_name.lock());
     }
 
     /// Makes the session's statements cancellable.
@@ -147,6 +154,7 @@ struct Entry {
     secret: i32,
     /// `turn` at the last look of the watch.
     turn_seen: u64,
+    /// All but what the member knows better.
     info: ConnectionInfo,
 }
 
@@ -225,12 +233,12 @@ impl Registry {
                 break table.last_process_id;
             }
         };
-        let (secret, member) = (rand::random(), Arc::new(Member::new()));
+        let (secret, member) = (rand::random(), Arc::new(Member::new(applicant.application_name)));
         let info = ConnectionInfo {
             process_id,
             user: applicant.user,
             database: applicant.database,
-            application_name: applicant.application_name,
+            application_name: String::new(),
             client: applicant.client,
             since: SystemTime::now(),
             busy: false,
@@ -258,11 +266,12 @@ impl Registry {
     /// All sessions.
     pub fn connections(&self) -> Vec<ConnectionInfo> {
         let table = self.table.lock();
-        let mut list: Vec<_> = table
-            .entries
-            .values()
-            .map(|entry| ConnectionInfo { busy: entry.member.is_busy(), ..entry.info.clone() })
-            .collect();
+        let info = |entry: &Entry| ConnectionInfo {
+            busy: entry.member.is_busy(),
+            application_name: entry.member.application_name.lock().clone(),
+            ..entry.info.clone()
+        };
+        let mut list: Vec<_> = table.entries.values().map(info).collect();
         list.sort_by_key(|info| info.process_id);
         list
     }

@@ -94,6 +94,33 @@ async fn commands_print_results_and_tags() {
 }
 
 #[tokio::test]
+async fn a_script_stops_at_its_first_error_and_shows_the_place() {
+    let server = server().await;
+    let text = "SELECT 1;\nSELECT 1,\n  nonsense;\nSELECT 2;\n";
+    let (code, results, messages) = run_script(&server, text, false).await;
+    assert_eq!(code, EXIT_SCRIPT);
+    assert!(results.contains(" 1\n") && !results.contains(" 2\n"), "{results}");
+    assert!(
+        messages.contains("ERROR:  column \"nonsense\" does not exist\nLINE 2:   nonsense;\n          ^\n"),
+        "{messages}"
+    );
+    let (code, results, _) = run_script(&server, text, true).await;
+    assert_eq!(code, EXIT_SCRIPT);
+    assert!(results.contains(" 2\n"), "{results}");
+}
+
+#[tokio::test]
+async fn scripts_carry_copy_data_and_commands() {
+    let server = server().await;
+    let text = "CREATE TABLE t (id int PRIMARY KEY, v text);\nCOPY t FROM STDIN;\n1\tone\n2\t\\N\n\\.\n\\t on\n\\a\n\\pset null none\n\
+                SELECT v FROM t ORDER BY v \\g\n\\echo done\n";
+    let (code, results, messages) = run_script(&server, text, false).await;
+    assert_eq!((code, messages.as_str()), (EXIT_OK, ""));
+    assert!(results.contains("COPY 2\n"), "{results}");
+    assert!(results.ends_with("one\nnone\ndone\n"), "{results}");
+}
+
+#[tokio::test]
 async fn tables_are_described() {
     let server = server().await;
     let text = "CREATE TABLE t (id int PRIMARY KEY, v varchar(10) NOT NULL DEFAULT 'x');\n\\d t\n\\dt\n";

@@ -46,6 +46,19 @@ async fn parameters_and_results_travel_in_binary() {
 }
 
 #[tokio::test]
+async fn an_error_names_its_place_and_the_session_goes_on() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let error = client.simple_query("SELECT , 1").await.expect_err("a syntax error");
+    let error = error.as_db_error().expect("from the server");
+    assert_eq!(error.code(), &SqlState::SYNTAX_ERROR);
+    assert_eq!(error.position(), Some(&tokio_postgres::error::ErrorPosition::Original(8)));
+    let error = client.query("SELECT missing FROM nowhere", &[]).await.expect_err("no such table");
+    assert_eq!(error.code(), Some(&SqlState::UNDEFINED_TABLE));
+    assert_eq!(client.query_one("SELECT 1", &[]).await.expect("goes on").get::<_, i32>(0), 1);
+}
+
+#[tokio::test]
 async fn a_violated_key_names_table_and_constraint() {
     let server = Server::start().await;
     let client = server.client().await;

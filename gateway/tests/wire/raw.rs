@@ -245,3 +245,47 @@ async fn the_function_call_protocol_is_refused_by_name() {
     raw.send(&message('F', b"\0\0\0\x01\0\0\0\0\0\0")).await;
     assert_eq!(error(&raw.until_ready().await), ("0A000".to_string(), "ERROR".to_string()));
 }
+
+#[tokio::test]
+async fn notices_and_changed_settings_come_with_the_answer() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    raw.send(&query("CREATE TABLE t (id int PRIMARY KEY); VACUUM t")).await;
+    let answers = raw.until_ready().await;
+    assert_eq!(kinds(&answers), "CNCZ");
+    assert_eq!(answers[1].field('S').as_deref(), Some("NOTICE"));
+    raw.send(&query("SET application_name = 'renamed'")).await;
+    let answers = raw.until_ready().await;
+    assert_eq!(kinds(&answers), "CSZ");
+    assert_eq!(answers[1].body, b"application_name\0renamed\0");
+    assert_eq!(server.gateway.connections()[0].application_name, "renamed");
+}
+
+/// Well-framed nonsense must end in an answer or in the end of the session, never in a session that hangs or is left over.
+#[tokio::test]
+async fn random_messages_leave_no_session_behind() {
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+    let server = Server::start().await;
+    for seed in 0..150 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut raw = server.raw().await;
+        let mut bytes = Vec::new();
+        for _ in 0..random.random_range(1..12) {
+            let kind = b"PBDECSQHFdcfp"[random.random_range(0..13)];
+            let pieces: [&[u8]; 8] =
+                [b"\0", b"\0\x01", b"\xff\xff\xff\xff", b"SELECT 1", b"s\0", b"COPY t FROM STDIN", b"S", b"P"];
+            let body: Vec<u8> = (0..random.random_range(0..8))
+                .flat_map(|_| pieces[random.random_range(0..pieces.len())])
+                .copied()
+                .collect();
+            bytes.extend_from_slice(&message(kind as char, &body));
+        }
+        bytes.extend_from_slice(&sync());
+        raw.send(&bytes).await;
+        let answers = raw.until_ready().await;
+        assert!(matches!(answers.last(), Some(Answer { kind: 'Z' | 'E', .. })), "seed {seed}: {}", kinds(&answers));
+    }
+    server.sessions(0).await;
+    server.raw().await;
+}

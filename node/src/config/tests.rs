@@ -39,6 +39,46 @@ fn little_is_needed() {
 }
 
 #[test]
+fn every_key_can_be_given() {
+    let text = "
+        grid = 'grid1'
+        instance = 'instance2'
+        data_space_group = 2
+        roles = ['management']
+        data = 'd'
+        sql_listen = '127.0.0.1:1001'
+        sql_address = 'host1:1001'
+        peer_listen = '[::1]:1002'
+        peer_address = 'host1:1002'
+        management_peers = ['host1:1002', 'host2:1002']
+        single_host = true
+        insecure = false
+        durability = 1
+        memory_limit = 268435456
+        transaction_memory = '2MiB'
+        max_connections = 7
+        read_lease = 'off'
+        replica_set_timeout = '2s'
+        deadlock_timeout = '50ms'
+        in_doubt_patience = '1s'
+        heartbeat = '50ms'
+        election_min = '100ms'
+        election_max = '200ms'
+        log_retention = '64MiB'
+        log_retention_time = '10min'
+        host = 'localhost'
+    ";
+    let table: toml::Table = text.parse().expect("TOML");
+    assert_eq!(table.len(), KEYS.len(), "the test names every key");
+    let config = read(text).expect("allowed");
+    assert_eq!(config.grid.as_deref(), Some("grid1"));
+    assert_eq!(config.peer_listen.to_string(), "[::1]:1002");
+    assert_eq!((config.memory_limit, config.transaction_memory), (256 << 20, 2 << 20));
+    assert_eq!((config.heartbeat, config.log_retention_time), (Duration::from_millis(50), Duration::from_secs(600)));
+    assert!(!config.insecure && !config.read_lease && config.single_host);
+}
+
+#[test]
 fn read_leases_are_refused_by_name() {
     let error = read(&format!("{MINIMAL}read_lease = true")).expect_err("refused").to_string();
     assert!(error.contains("read_lease: not available yet"), "{error}");
@@ -143,7 +183,7 @@ fn flags_win_over_the_file() {
     let config = Config::load(&flags(&format!("start --config {path} --instance b --insecure on --single_host")));
     let config = config.expect("allowed");
     assert_eq!((config.instance.as_str(), config.max_connections), ("b", 5));
-    assert!(config.insecure && config.single_host);
+    assert!(!config.insecure && !config.read_lease && config.single_host);
 }
 
 #[test]

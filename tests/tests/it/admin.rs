@@ -93,7 +93,8 @@ async fn an_element_whose_files_are_lost_is_replaced_without_an_operator() {
         .await
         .unwrap();
     let status = grid.status().await.unwrap();
-    let lost = status.elements.iter().find(|element| element.instance == "instance2" && element.replica_set == 2).unwrap();
+    let lost =
+        status.elements.iter().find(|element| element.instance == "instance2" && element.replica_set == 2).unwrap();
     // The reason is for a human to see, although nobody has to act.
     grid.expect_error("files lost or damaged");
     grid.kill(2);
@@ -101,7 +102,8 @@ async fn an_element_whose_files_are_lost_is_replaced_without_an_operator() {
     grid.restart(2);
     eventually("another element has taken its place", SETTLE, async || {
         let status = grid.status().await?;
-        let mut of_set = status.elements.iter().filter(|element| element.replica_set == 2 && element.instance == "instance2");
+        let mut of_set =
+            status.elements.iter().filter(|element| element.replica_set == 2 && element.instance == "instance2");
         anyhow::ensure!(
             of_set.any(|element| element.number != lost.number && element.status == "opened"),
             "{:?}",
@@ -145,7 +147,11 @@ async fn a_database_with_sessions_is_unloaded_only_by_force_which_ends_them() {
         Ok(())
     })
     .await;
-    let ended = session.client().await.err().expect("its session has been ended, and the next attempt finds the database closed");
+    let ended = session
+        .client()
+        .await
+        .err()
+        .expect("its session has been ended, and the next attempt finds the database closed");
     assert_eq!(ended.code(), Some("57P03"), "{ended}");
     run(&["dbLoad", DATABASE, "-wait"]).await.done().unwrap();
     run(&["dbOpen", DATABASE, "-wait"]).await.done().unwrap();

@@ -12,6 +12,7 @@ async fn wrong_statements_get_postgresqls_sqlstates() {
         .unwrap();
     let cases = [
         ("SELEC 1", "42601"),
+        ("SELECT FROM WHERE", "42601"),
         ("SELECT 'open", "42601"),
         ("SELECT * FROM absent", "42P01"),
         ("SELECT absent FROM t", "42703"),
