@@ -15,9 +15,6 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Stack of a thread that runs statements; only what is used of it takes memory.
-const STACK_BYTES: usize = 16 << 20;
-
 /// What an instance logs. Of openraft nothing: its errors are about its own channels closing while a group stops, and what is wrong with a replica
 /// ends the process with a reason of ours.
 const LOGS: &str = "info,openraft=off";
@@ -82,8 +79,6 @@ fn end_on_panic() {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("sql")
-        // Parsing and planning descend as deep as a statement is nested.
-        .thread_stack_size(STACK_BYTES)
         .enable_all()
         .build()
         .context("start the runtime")?;

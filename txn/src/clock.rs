@@ -43,9 +43,7 @@ impl Timestamp {
     /// The next timestamp.
     pub fn next(self) -> Self {
         Timestamp(
-            self.0
-                .checked_add(1)
-                .expect("64 bits of timestamps are never used up: only valid readings move a clock"),
+            self.0.checked_add(1).expect("64 bits of timestamps are never used up: only valid readings move a clock"),
         )
     }
 
@@ -56,17 +54,13 @@ impl Timestamp {
 
     /// This timestamp moved by a duration, whole milliseconds counted; saturates.
     pub fn plus(self, by: Duration) -> Self {
-        let ms = u64::try_from(by.as_millis())
-            .unwrap_or(u64::MAX >> 16)
-            .min(u64::MAX >> 16);
+        let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX >> 16).min(u64::MAX >> 16);
         Timestamp(self.0.saturating_add(ms << 16))
     }
 
     /// This timestamp moved back by a duration, whole milliseconds counted; saturates at zero.
     pub fn minus(self, by: Duration) -> Self {
-        let ms = u64::try_from(by.as_millis())
-            .unwrap_or(u64::MAX >> 16)
-            .min(u64::MAX >> 16);
+        let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX >> 16).min(u64::MAX >> 16);
         Timestamp(self.0.saturating_sub(ms << 16))
     }
 }
@@ -107,11 +101,7 @@ impl Default for SystemTimeSource {
 
 impl TimeSource for SystemTimeSource {
     fn physical_ms(&self) -> u64 {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .ok()
-            .and_then(|d| u64::try_from(d.as_millis()).ok())
-            .unwrap_or(0)
+        SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|d| u64::try_from(d.as_millis()).ok()).unwrap_or(0)
     }
 
     fn monotonic(&self) -> Duration {
@@ -128,10 +118,7 @@ pub struct Clock {
 impl Clock {
     /// A clock over a source of time.
     pub fn new(time: Arc<dyn TimeSource>) -> Self {
-        Clock {
-            last: AtomicU64::new(0),
-            time,
-        }
+        Clock { last: AtomicU64::new(0), time }
     }
 
     /// A timestamp above all that this clock has returned or merged.
@@ -166,19 +153,13 @@ impl Clock {
     /// The physical reading as a timestamp; zero when it lies outside the fixed range.
     fn physical(&self) -> Timestamp {
         let ms = self.time.physical_ms();
-        if (PHYSICAL_MS_MIN..=PHYSICAL_MS_MAX).contains(&ms) {
-            Timestamp::from_ms(ms)
-        } else {
-            Timestamp::ZERO
-        }
+        if (PHYSICAL_MS_MIN..=PHYSICAL_MS_MAX).contains(&ms) { Timestamp::from_ms(ms) } else { Timestamp::ZERO }
     }
 }
 
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Clock")
-            .field("last", &self.last())
-            .finish_non_exhaustive()
+        f.debug_struct("Clock").field("last", &self.last()).finish_non_exhaustive()
     }
 }
 

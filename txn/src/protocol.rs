@@ -35,10 +35,7 @@ pub struct TxnId(pub u64);
 impl TxnId {
     /// The id that a gateway gives to its transaction number `counter`.
     pub fn new(gateway: GatewayId, counter: u64) -> Self {
-        assert!(
-            counter < 1 << TXN_COUNTER_BITS,
-            "a gateway has {TXN_COUNTER_BITS} bits of transactions"
-        );
+        assert!(counter < 1 << TXN_COUNTER_BITS, "a gateway has {TXN_COUNTER_BITS} bits of transactions");
         TxnId(u64::from(gateway.0) << TXN_COUNTER_BITS | counter)
     }
 
@@ -61,10 +58,7 @@ impl GatewayId {
     /// The process that is the `incarnation`th start of an instance.
     pub fn new(instance: u32, incarnation: u32) -> Self {
         assert!(instance < 1 << 10, "instance numbers have 10 bits");
-        assert!(
-            incarnation < 1 << INCARNATION_BITS,
-            "incarnations have {INCARNATION_BITS} bits"
-        );
+        assert!(incarnation < 1 << INCARNATION_BITS, "incarnations have {INCARNATION_BITS} bits");
         GatewayId(instance << INCARNATION_BITS | incarnation)
     }
 

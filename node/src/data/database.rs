@@ -60,7 +60,13 @@ impl Layout {
 
 impl Database {
     /// A database that this gateway process uses for the first time; `gateway` is unique to the process.
-    pub fn new(directory: &DatabaseDirectory, gateway: GatewayId, router: Arc<Router>, clock: Arc<Clock>, config: Config) -> Self {
+    pub fn new(
+        directory: &DatabaseDirectory,
+        gateway: GatewayId,
+        router: Arc<Router>,
+        clock: Arc<Clock>,
+        config: Config,
+    ) -> Self {
         router.set_directory(&directory.sets);
         let coordinator = Coordinator::new(gateway, 1, router.clone(), clock, config);
         let layout = Layout::new(directory);

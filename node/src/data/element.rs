@@ -185,7 +185,11 @@ fn open_replica(
     };
     let location = StoreLocation::Directory { path: path.to_owned(), memory: memory.clone(), create };
     ReplicaSet::open(set, &location, clock.clone(), options).map_err(|error| {
-        if !create && is_lost(&error) { OpenError::Lost(error.to_string()) } else { OpenError::Failed(error.to_string()) }
+        if !create && is_lost(&error) {
+            OpenError::Lost(error.to_string())
+        } else {
+            OpenError::Failed(error.to_string())
+        }
     })
 }
 

@@ -129,7 +129,8 @@ impl Elements {
             let exists = self.surroundings.directory.element(order.element).exists();
             let status = if exists || order.created { Status::Unloaded } else { Status::Uncreated };
             let state = State { status, message: String::new(), failed_at: None, element: None };
-            let entry = Arc::new(Entry { order: Mutex::new(order.clone()), state: Mutex::new(state), news: Notify::new() });
+            let entry =
+                Arc::new(Entry { order: Mutex::new(order.clone()), state: Mutex::new(state), news: Notify::new() });
             entries.insert(order.element, entry.clone());
             self.tasks.spawn(work(self.clone(), entry));
         }
@@ -302,7 +303,9 @@ async fn step(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) -> 
 
 /// It is a member, a leader is known, and everything that this element's log held when it was asked is applied.
 fn caught_up(group: &Group) -> bool {
-    group.members().contains_key(&group.element()) && group.leader_hint().is_some() && *group.watch_applied().borrow() >= group.last_index()
+    group.members().contains_key(&group.element())
+        && group.leader_hint().is_some()
+        && *group.watch_applied().borrow() >= group.last_index()
 }
 
 async fn load(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) {
@@ -379,7 +382,8 @@ fn destroy(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) {
     };
     // A successor has files only when this was done once before: then the log is the successor's.
     let succeeded = elements.another(order, |element, _| surroundings.directory.element(element).exists());
-    let remove_log = || if succeeded { Ok(()) } else { surroundings.raft.log().remove_group(group).map_err(|e| e.to_string()) };
+    let remove_log =
+        || if succeeded { Ok(()) } else { surroundings.raft.log().remove_group(group).map_err(|e| e.to_string()) };
     let result = remove(surroundings.directory.element(order.element))
         .and_then(|()| remove(surroundings.directory.scratch(order.element)))
         .and_then(|()| remove_log());
@@ -442,7 +446,8 @@ impl Duties {
 
     /// How many entries are kept for members that are behind: those within the retention, by bytes of the instance's whole log and by time.
     fn retained(&mut self, group: &Group, surroundings: &Surroundings) -> u64 {
-        let now = Mark { at: Instant::now(), index: group.last_index(), appended: surroundings.raft.log().appended_bytes() };
+        let now =
+            Mark { at: Instant::now(), index: group.last_index(), appended: surroundings.raft.log().appended_bytes() };
         let outdated = |mark: &Mark| {
             now.appended - mark.appended > surroundings.log_retention
                 || now.at.duration_since(mark.at) > surroundings.log_retention_time

@@ -82,7 +82,12 @@ impl Router {
         let mut candidates: Vec<_> = [members.leader, hint, members.preferred].into_iter().flatten().collect();
         candidates.extend(&members.instances);
         let mut seen = Vec::with_capacity(candidates.len());
-        candidates.retain(|candidate| !seen.contains(candidate) && { seen.push(*candidate); true });
+        candidates.retain(|candidate| {
+            !seen.contains(candidate) && {
+                seen.push(*candidate);
+                true
+            }
+        });
         candidates
     }
 

@@ -164,7 +164,13 @@ impl SessionTransaction {
         self.compare(set, tables, rows).await
     }
 
-    async fn scan_set(&mut self, set: SetId, start: Bytes, end: Bytes, scan: &Scan) -> Result<coordinator::Page, Error> {
+    async fn scan_set(
+        &mut self,
+        set: SetId,
+        start: Bytes,
+        end: Bytes,
+        scan: &Scan,
+    ) -> Result<coordinator::Page, Error> {
         let wanted = scan.limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(PAGE_ROWS);
         let range = ScanRange {
             start,
@@ -180,7 +186,8 @@ impl SessionTransaction {
     async fn scan_in_turn(&mut self, sets: &[SetId], scan: &Scan, from: Option<ScanCursor>) -> Result<ScanPage, Error> {
         let (mut at, mut position) = (0, None);
         if let Some(ScanCursor(cursor)) = from {
-            let (head, rest) = cursor.split_at_checked(4).ok_or_else(|| Error::internal("a scan's cursor is cut short"))?;
+            let (head, rest) =
+                cursor.split_at_checked(4).ok_or_else(|| Error::internal("a scan's cursor is cut short"))?;
             at = u32::from_be_bytes(head.try_into().expect("four bytes")) as usize;
             position = (!rest.is_empty()).then(|| cursor.slice(4..));
         }

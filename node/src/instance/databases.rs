@@ -105,7 +105,8 @@ impl KnownDatabases {
         for directory in &orders.databases {
             let router = state.router(directory.number);
             router.set_directory(&directory.sets);
-            if let Some(known) = state.by_name.get_mut(&directory.name).filter(|known| known.number == directory.number) {
+            if let Some(known) = state.by_name.get_mut(&directory.name).filter(|known| known.number == directory.number)
+            {
                 known.open = directory.open;
                 known.database.set_directory(directory);
                 continue;
@@ -147,7 +148,10 @@ impl State {
         let surroundings = self.surroundings.as_ref().expect("databases exist in a grid only");
         let timeout = surroundings.config.replica_set_timeout;
         let (peers, elements) = (surroundings.peers.clone(), surroundings.elements.clone());
-        self.routers.entry(database).or_insert_with(|| Arc::new(Router::new(database, peers, &elements, timeout))).clone()
+        self.routers
+            .entry(database)
+            .or_insert_with(|| Arc::new(Router::new(database, peers, &elements, timeout)))
+            .clone()
     }
 }
 
@@ -164,7 +168,9 @@ impl Databases for KnownDatabases {
         };
         if !known.open {
             return Err(Error::new(SqlState::CANNOT_CONNECT_NOW, format!("database \"{name}\" is not open"))
-                .with_hint(format!("quorate-admin dbOpen {name} opens it; quorate-admin dbStatus {name} shows its state.")));
+                .with_hint(format!(
+                    "quorate-admin dbOpen {name} opens it; quorate-admin dbStatus {name} shows its state."
+                )));
         }
         Ok(known.database.clone())
     }

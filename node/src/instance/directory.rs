@@ -62,7 +62,10 @@ impl DataDirectory {
             .open(&lock_path)
             .with_context(|| format!("open {}", lock_path.display()))?;
         if let Err(error) = lock.try_lock_exclusive() {
-            anyhow::bail!("{} is in use by another process ({error}); two instances cannot share a data directory", path.display());
+            anyhow::bail!(
+                "{} is in use by another process ({error}); two instances cannot share a data directory",
+                path.display()
+            );
         }
         let directory = Self { path: path.to_owned(), _lock: lock };
         let mut identity = directory.read_identity()?;
@@ -75,7 +78,8 @@ impl DataDirectory {
         let path = self.path.join("identity");
         match std::fs::read(&path) {
             Ok(bytes) => {
-                let identity: Identity = serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?;
+                let identity: Identity =
+                    serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?;
                 anyhow::ensure!(
                     identity.format == FORMAT,
                     "{} has format {}; this program reads {FORMAT}",

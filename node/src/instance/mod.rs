@@ -143,14 +143,17 @@ impl Instance {
             self.running.subscribe(),
             identity.grid.is_some(),
         ));
-        let gateway_config =
-            quorate_gateway::Config { max_connections: self.config.max_connections, ..quorate_gateway::Config::default() };
+        let gateway_config = quorate_gateway::Config {
+            max_connections: self.config.max_connections,
+            ..quorate_gateway::Config::default()
+        };
         let gateway = Arc::new(Gateway::new(gateway_config, self.databases.clone()));
         self.databases.serve(&gateway);
         let sql_listener = tokio::net::TcpListener::from_std(sql_listener).context("listen for SQL")?;
         let doors = self.stop.child_token();
         self.tasks.spawn(gateway.clone().serve(sql_listener, doors.clone()));
-        let serving = listener::serve(peer_listener, self.consensus.clone(), self.peers.clone(), port, self.stop.clone());
+        let serving =
+            listener::serve(peer_listener, self.consensus.clone(), self.peers.clone(), port, self.stop.clone());
         let serving = self.tasks.spawn(serving);
 
         let running = match identity.grid.clone() {
@@ -204,7 +207,9 @@ impl Instance {
                 if !self.spec.management {
                     match founding::join(&self.peers, &address, &self.spec).await {
                         Ok(Ok(membership)) => return Ok(membership),
-                        Ok(Err(refused)) => anyhow::bail!("{refused}; the data directory is {}", self.config.data.display()),
+                        Ok(Err(refused)) => {
+                            anyhow::bail!("{refused}; the data directory is {}", self.config.data.display())
+                        }
                         Err(error) => tracing::debug!(address, error = format!("{error:#}"), "not let into a grid yet"),
                     }
                 } else if address != self.spec.peer_address
@@ -224,9 +229,17 @@ impl Instance {
     }
 
     /// Starts what a member of a grid runs.
-    async fn start(&self, membership: Membership, incarnation: u32, founding: &Arc<Founding>) -> anyhow::Result<Arc<Running>> {
+    async fn start(
+        &self,
+        membership: Membership,
+        incarnation: u32,
+        founding: &Arc<Founding>,
+    ) -> anyhow::Result<Arc<Running>> {
         if let Some(wanted) = self.config.grid.as_ref().filter(|wanted| **wanted != membership.name) {
-            anyhow::bail!("this instance belongs to grid {}, but its configuration names grid {wanted}", membership.name);
+            anyhow::bail!(
+                "this instance belongs to grid {}, but its configuration names grid {wanted}",
+                membership.name
+            );
         }
         self.peers.set_identity(PeerIdentity { grid: membership.uuid, instance: membership.instance, incarnation });
         for (number, founder) in (1..).zip(&membership.founders) {
@@ -236,7 +249,8 @@ impl Instance {
         let group = if self.spec.management { Some(self.start_management(&raft, &membership).await?) } else { None };
         let elements = self.start_elements(&raft, &membership, incarnation)?;
         founding.joined(membership.clone(), group.clone());
-        let managers = (1..).zip(&membership.founders).filter(|(_, f)| f.management).map(|(number, _)| number).collect();
+        let managers =
+            (1..).zip(&membership.founders).filter(|(_, f)| f.management).map(|(number, _)| number).collect();
         let (known, peers, element_orders) = (self.databases.clone(), self.peers.clone(), elements.clone());
         let agent = Agent {
             instance: membership.instance,
@@ -313,7 +327,12 @@ impl Instance {
         Ok(group)
     }
 
-    fn start_elements(&self, raft: &RaftHost, membership: &Membership, incarnation: u32) -> anyhow::Result<Arc<Elements>> {
+    fn start_elements(
+        &self,
+        raft: &RaftHost,
+        membership: &Membership,
+        incarnation: u32,
+    ) -> anyhow::Result<Arc<Elements>> {
         let clock = Arc::new(Clock::new(Arc::new(SystemTimeSource::new())));
         let cache = usize::try_from(self.config.memory_limit / CACHE_SHARE).context("memory_limit")?;
         let elements = Elements::new(elements::Surroundings {

@@ -68,9 +68,9 @@ impl OperatorPort {
                 specs.push(own.clone());
                 continue;
             }
-            let (spec, grid) = founding::hello(&self.peers, &address)
-                .await
-                .map_err(|error| PortError::Failed(format!("{error:#}; start it, or take it out of management_peers")))?;
+            let (spec, grid) = founding::hello(&self.peers, &address).await.map_err(|error| {
+                PortError::Failed(format!("{error:#}; start it, or take it out of management_peers"))
+            })?;
             if let Some(grid) = grid {
                 return Err(PortError::Failed(format!("the instance at {address} belongs to grid {grid} already")));
             }
@@ -144,7 +144,9 @@ impl Port for OperatorPort {
             return Err(PortError::Refused(Refused::GridExists(running.membership.name.clone())));
         }
         if !self.founding.spec().management {
-            return Err(PortError::Failed("this instance has no management role; ask one of its management_peers".into()));
+            return Err(PortError::Failed(
+                "this instance has no management role; ask one of its management_peers".into(),
+            ));
         }
         let founders = self.gather().await?;
         let membership = Membership { uuid: Uuid::new_v4(), name, k, instance: 0, founders };
@@ -166,8 +168,10 @@ impl Port for OperatorPort {
                     .map_err(|error| PortError::Unknown(format!("{error:#}")))?;
             }
         }
-        let number = (1..).zip(&membership.founders).find(|(_, founder)| founder.identity == own).map(|(number, _)| number);
-        let instance = number.ok_or_else(|| PortError::Failed("this instance is not among its management_peers".into()))?;
+        let number =
+            (1..).zip(&membership.founders).find(|(_, founder)| founder.identity == own).map(|(number, _)| number);
+        let instance =
+            number.ok_or_else(|| PortError::Failed("this instance is not among its management_peers".into()))?;
         self.founding.found(Membership { instance, ..membership }).map_err(PortError::Failed)?;
         tokio::time::timeout(FOUNDING_MAX, self.founded())
             .await
@@ -181,7 +185,8 @@ impl Port for OperatorPort {
     async fn verify(&self, model: &Model, database: &Database) -> Result<Vec<SetHashes>, PortError> {
         let running = self.running().ok_or(PortError::Refused(Refused::NoGrid))?;
         let known = self.databases.find(&database.name);
-        let known = known.ok_or_else(|| PortError::Failed(format!("database {} is not known here yet", database.name)))?;
+        let known =
+            known.ok_or_else(|| PortError::Failed(format!("database {} is not known here yet", database.name)))?;
         Ok(verify::verify(&running, known.router(), model, database).await)
     }
 }

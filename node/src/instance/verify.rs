@@ -56,7 +56,12 @@ fn hash(elements: &Elements, database: u32, set: SetId, nonce: u64) -> Result<Op
     Ok(element.replica().verify_hash(nonce).map(|rows| (rows.index, format!("{:016x}", rows.hash))))
 }
 
-pub(crate) async fn verify(running: &Running, router: &Arc<Router>, model: &Model, database: &Database) -> Vec<SetHashes> {
+pub(crate) async fn verify(
+    running: &Running,
+    router: &Arc<Router>,
+    model: &Model,
+    database: &Database,
+) -> Vec<SetHashes> {
     join_all(database.sets.iter().map(|set| verify_set(running, router, model, database.number, set))).await
 }
 
@@ -68,11 +73,8 @@ async fn verify_set(
     set: &ReplicaSet,
 ) -> SetHashes {
     let nonce = rand::random::<u64>();
-    let request = Request {
-        sender: Sender::Set(set.id),
-        clock: Timestamp::ZERO,
-        operation: Operation::Checkpoint { nonce },
-    };
+    let request =
+        Request { sender: Sender::Set(set.id), clock: Timestamp::ZERO, operation: Operation::Checkpoint { nonce } };
     let failed = |message: String| SetHashes { set: set.id, index: 0, hashes: BTreeMap::new(), message };
     match router.call(set.id, request).await {
         Ok(response) => match response.result {

@@ -140,7 +140,8 @@ impl Agent {
             incarnation: u64::from(self.incarnation),
             elements: self.elements.reports(),
         };
-        let report = Report { elements, leading: self.elements.leading(), sessions: self.databases.sessions(), known_sequence };
+        let report =
+            Report { elements, leading: self.elements.leading(), sessions: self.databases.sessions(), known_sequence };
         if let Some(group) = self.group.as_ref().filter(|_| to == self.instance) {
             return Some(match group.take_report(report).await {
                 Ok(orders) => Answer::Taken(orders),

@@ -32,7 +32,10 @@ enum Ask {
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Answer {
-    Hello { spec: InstanceSpec, grid: Option<String> },
+    Hello {
+        spec: InstanceSpec,
+        grid: Option<String>,
+    },
     Done,
     Joined(Membership),
     /// The grid does not take this instance as it is.
@@ -98,7 +101,9 @@ impl Founding {
                     _ => return Err("this instance manages no grid yet".into()),
                 };
                 match group.propose(Command::RegisterInstance { spec, at_ms: now_ms() }).await {
-                    Ok(Ok(Reply::Registered { instance, .. })) => Ok(Answer::Joined(Membership { instance, ..membership })),
+                    Ok(Ok(Reply::Registered { instance, .. })) => {
+                        Ok(Answer::Joined(Membership { instance, ..membership }))
+                    }
                     Ok(Ok(reply)) => Err(format!("unexpected reply: {reply:?}")),
                     Ok(Err(refused)) => Ok(Answer::Refused(refused)),
                     Err(error) => Err(error.to_string()),

@@ -110,7 +110,13 @@ impl ManagementGroup {
             match self.propose(command).await {
                 Ok(Ok(Reply::Reported { refused })) => {
                     for (element, recorded, reported) in refused {
-                        tracing::error!(instance, element, recorded = recorded.word(), reported = reported.word(), "an element's report does not fit what is recorded");
+                        tracing::error!(
+                            instance,
+                            element,
+                            recorded = recorded.word(),
+                            reported = reported.word(),
+                            "an element's report does not fit what is recorded"
+                        );
                     }
                 }
                 Ok(Ok(_)) => {}
@@ -147,7 +153,8 @@ impl ManagementGroup {
                 }
             }
         }
-        let leaders: BTreeMap<_, ElementNumber> = leaders.into_iter().map(|(key, (_, element))| (key, element)).collect();
+        let leaders: BTreeMap<_, ElementNumber> =
+            leaders.into_iter().map(|(key, (_, element))| (key, element)).collect();
         LiveView { now_ms: now_ms(), active: self.active(), unreachable, leaders, notes: BTreeMap::new() }
     }
 

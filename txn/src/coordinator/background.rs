@@ -151,12 +151,7 @@ pub(crate) async fn settle(
 }
 
 /// Asks one set about a transaction until it answers.
-pub(crate) async fn inquire(
-    shared: &Shared,
-    link: &SetLink,
-    txn: TxnId,
-    refuse: bool,
-) -> Result<TxnStatus, TxnError> {
+pub(crate) async fn inquire(shared: &Shared, link: &SetLink, txn: TxnId, refuse: bool) -> Result<TxnStatus, TxnError> {
     let mut backoff = Backoff::new();
     loop {
         match shared.ask(link, Some(txn), Operation::Inquire { txn, refuse }).await {

@@ -213,7 +213,11 @@ impl Shared {
     /// Delivers a message that is executed at most once. It is addressed to the highest term known; a leader of a higher one that
     /// answers `WrongTerm` has no record of the transaction, and no copy addressed to a lower term can be executed any
     /// more, so it is addressed anew. A lost message is sent again as it was: its leader knows it.
-    pub(crate) async fn deliver(&self, link: &SetLink, make: impl Fn(Term) -> Operation) -> Result<Delivered, TxnError> {
+    pub(crate) async fn deliver(
+        &self,
+        link: &SetLink,
+        make: impl Fn(Term) -> Operation,
+    ) -> Result<Delivered, TxnError> {
         let mut backoff = Backoff::new();
         let mut failing: Option<Instant> = None;
         let mut maybe = false;

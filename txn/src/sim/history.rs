@@ -42,8 +42,7 @@ impl Record {
 }
 
 pub(crate) fn strictly_serializable(history: &[Record], keys: usize) -> bool {
-    let counts =
-        |t: &&Record| t.told == Told::Committed || (t.told == Told::Unknown && !t.writes.is_empty());
+    let counts = |t: &&Record| t.told == Told::Committed || (t.told == Told::Unknown && !t.writes.is_empty());
     let txns: Vec<&Record> = history.iter().filter(counts).collect();
     assert!(txns.len() <= 64, "the search is exponential");
     let must = (0..txns.len()).filter(|&i| txns[i].told == Told::Committed).fold(0u64, |m, i| m | 1 << i);
@@ -137,10 +136,12 @@ mod tests {
 
     #[test]
     fn a_stale_read_is_found_by_real_time_alone() {
-        let late = |at| [
-            record(1, (0, 5), Told::Committed, &[], &[(0, Some(1))]),
-            record(2, at, Told::Committed, &[(0, None)], &[]),
-        ];
+        let late = |at| {
+            [
+                record(1, (0, 5), Told::Committed, &[], &[(0, Some(1))]),
+                record(2, at, Told::Committed, &[(0, None)], &[]),
+            ]
+        };
         assert!(strictly_serializable(&late((4, 8)), 1));
         assert!(!strictly_serializable(&late((6, 8)), 1));
     }

@@ -8,8 +8,8 @@ mod history;
 mod log;
 mod network;
 mod rng;
-mod world;
 mod workload;
+mod world;
 
 use world::{Broken, Feature, World};
 

@@ -220,11 +220,7 @@ impl World {
     fn coordinator(&self, at: usize) -> Arc<Coordinator> {
         let incarnation = self.incarnations[at].fetch_add(1, Ordering::Relaxed) as u32 + 1;
         let local_seat = self.has(Feature::Follower).then_some(at);
-        let port = Port {
-            network: Arc::clone(&self.network),
-            local_seat,
-            ignore_index: self.broken.ignore_index,
-        };
+        let port = Port { network: Arc::clone(&self.network), local_seat, ignore_index: self.broken.ignore_index };
         let ms = self.rng.below(20_000) as u64;
         let clock = Arc::new(Clock::new(Arc::new(Offset { time: Arc::clone(&self.time), ms })));
         let mut config = coordinator::Config {

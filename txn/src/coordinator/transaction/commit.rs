@@ -11,13 +11,13 @@ use tokio::time::Instant;
 
 use super::Transaction;
 use crate::clock::Timestamp;
-use crate::failpoint;
-use crate::coordinator::{Breaks, RetryCause};
 use crate::coordinator::background::{InDoubt, settle};
 use crate::coordinator::error::TxnError;
 use crate::coordinator::ids::Unfinished;
 use crate::coordinator::link::{News, SetLink};
 use crate::coordinator::shared::{Delivered, Shared};
+use crate::coordinator::{Breaks, RetryCause};
+use crate::failpoint;
 use crate::protocol::{COMMIT_BYTES_MAX, Operation, Outcome, SetId, Write};
 
 /// The promise that what became of a transaction will be found out; kept by the background if it is dropped.
@@ -90,8 +90,7 @@ impl Transaction {
         let part = self.parts.iter_mut().find(|part| part.involved()).expect("something was written");
         let (reads, writes) = (part.spans.to_vec(), part.writes.to_vec());
         let promise = Promise { shared: &shared, txn: id, participants: Some(vec![part.link.set]) };
-        let commit =
-            |term| Operation::Commit { term, txn, snapshot, reads: reads.clone(), writes: writes.clone() };
+        let commit = |term| Operation::Commit { term, txn, snapshot, reads: reads.clone(), writes: writes.clone() };
         let outcome = match shared.deliver(&part.link, commit).await? {
             Delivered::At(at) => Outcome::Committed(at),
             Delivered::Refused(refusal) => {
@@ -185,7 +184,8 @@ impl Transaction {
         let outcome = match &failed {
             Some(_) => Outcome::Aborted,
             None => {
-                let highest = votes.iter().filter_map(|v| if let Vote::Prepared(at) = v { Some(*at) } else { None }).max();
+                let highest =
+                    votes.iter().filter_map(|v| if let Vote::Prepared(at) = v { Some(*at) } else { None }).max();
                 let prepared = votes.iter().map(|v| match v {
                     Vote::Prepared(at) => Some(*at),
                     Vote::No => highest,

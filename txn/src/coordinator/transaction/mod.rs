@@ -208,9 +208,6 @@ impl Drop for Transaction {
 
 impl fmt::Debug for Transaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transaction")
-            .field("id", &self.txn())
-            .field("snapshot", &self.snapshot)
-            .finish_non_exhaustive()
+        f.debug_struct("Transaction").field("id", &self.txn()).field("snapshot", &self.snapshot).finish_non_exhaustive()
     }
 }
