@@ -67,7 +67,14 @@ impl Conversation {
         let close = loop {
             match self.io.next().await {
                 Ok(frame) => {
-                    if let Err(close) = self.answer(frame).await {
+                    let answered = match self.answer_at_once(&frame) {
+                        Some(answered) => answered,
+                        None => self.answer(frame).await,
+                    };
+                    if let Err(close) = answered {
+                        break close;
+                    }
+                    if let Err(close) = self.io.flush_if_large().await {
                         break close;
                     }
                 }
@@ -86,11 +93,33 @@ impl Conversation {
         }
     }
 
+    /// Answers the messages that wait for nothing; `None` for the others.
+    fn answer_at_once(&mut self, frame: &Frame) -> Option<Result<(), Close>> {
+        if self.skipping && !matches!(frame.kind, b'S' | b'X') {
+            return Some(Ok(()));
+        }
+        let result = match frame.kind {
+            b'B' => self.bind(&frame.body),
+            b'D' => self.describe(&frame.body),
+            b'C' => self.close(&frame.body),
+            b'H' => {
+                self.io.flush_wanted = true;
+                Ok(())
+            }
+            b'S' if !self.session.sync_commits() => {
+                self.skipping = false;
+                self.ready();
+                Ok(())
+            }
+            // What a client had under way when its COPY failed.
+            b'd' | b'c' | b'f' => Ok(()),
+            _ => return None,
+        };
+        Some(self.finish(result))
+    }
+
     async fn answer(&mut self, frame: Frame) -> Result<(), Close> {
         let body = frame.body;
-        if self.skipping && !matches!(frame.kind, b'S' | b'X') {
-            return Ok(());
-        }
         let result = match frame.kind {
             b'Q' => {
                 self.portals.close("");
@@ -107,16 +136,7 @@ impl Conversation {
                 return Ok(());
             }
             b'P' => self.parse(&body).await,
-            b'B' => self.bind(&body),
-            b'D' => self.describe(&body),
             b'E' => self.execute(&body).await,
-            b'C' => self.close(&body),
-            b'H' => {
-                self.io.flush_wanted = true;
-                Ok(())
-            }
-            // What a client had under way when its COPY failed.
-            b'd' | b'c' | b'f' => Ok(()),
             b'F' => {
                 self.settle(Err(Error::unsupported("the function call protocol", "Use SELECT.").into()))?;
                 self.ready();
@@ -125,10 +145,15 @@ impl Conversation {
             b'X' => return Err(Close::Gone),
             kind => return Err(Close::Fatal(violation(format!("unexpected message type {kind}")))),
         };
+        self.finish(result)
+    }
+
+    /// The end of a message of the extended protocol: after an error the others up to Sync are skipped.
+    fn finish(&mut self, result: Result<(), Trouble>) -> Result<(), Close> {
         if !self.settle(result)? {
             self.skipping = true;
         }
-        self.io.flush_if_large().await
+        Ok(())
     }
 
     /// Sends the error that a message ended with, if any; false then.

@@ -7,7 +7,6 @@
 
 use std::future::Future;
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -99,10 +98,12 @@ impl Io {
     }
 
     /// Runs a statement. If it has to wait while the client waits for finished answers, those go out first.
-    pub async fn drive<F: Future>(&mut self, work: F) -> F::Output {
-        let mut work = pin!(work);
+    ///
+    /// The work is boxed: it takes kilobytes, which every future around it would hold, and copy for every message.
+    pub fn drive<'a, F: Future + 'a>(&'a mut self, work: F) -> impl Future<Output = F::Output> + 'a {
+        let mut work = Box::pin(work);
         let mut flushed = !self.flush_wanted;
-        std::future::poll_fn(|context| match work.as_mut().poll(context) {
+        std::future::poll_fn(move |context| match work.as_mut().poll(context) {
             Poll::Pending if !flushed => {
                 flushed = true;
                 // A full socket or an error of it shows again when the rest is written.
@@ -111,7 +112,6 @@ impl Io {
             }
             poll => poll,
         })
-        .await
     }
 
     /// Writes all answers out.

@@ -3,8 +3,10 @@
 //! A proof for (group, term) asks the group's other voters which vote they hold. A quorum, this element included, whose votes were all still
 //! for this leader's term at some moment after the proof began shows that no later leader had been elected when it began: an
 //! election needs a quorum that has issued a vote for a later term first, and any two quorums share a voter. No clock is involved, and
-//! nothing waits for a disk. One message per peer carries the questions of all groups and all callers that wait at that moment; the next
-//! round starts at once, so a proof always begins after its caller asked.
+//! nothing waits for a disk. One message per peer carries the questions of all groups and all callers that wait at that moment; who comes
+//! while a round is under way waits for the next one, so a proof always begins after its caller asked, and the busier an instance is the more
+//! of its callers share a round. Only as many peers are asked as a quorum needs; the others follow when one of these refuses, fails or
+//! takes its time, and such a one is asked last for a while.
 //!
 //! This is ReadIndex (Ongaro, "Consensus: Bridging Theory and Practice", 6.4) with the heartbeat round replaced by a question about the
 //! vote: openraft's own heartbeats wait behind the follower's flush and are one per group.
@@ -15,7 +17,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -34,11 +36,14 @@ use crate::types::{ElementId, GroupId, InstanceId};
 /// A round that has no quorum by then has failed for those who still wait.
 const ROUND_MAX: Duration = Duration::from_millis(500);
 
-/// Rounds under way at once; what comes meanwhile waits and shares the next one.
-const ROUNDS_MAX: usize = 4;
+/// An answer that takes longer is not waited for alone.
+const ANSWER_USUAL: Duration = Duration::from_millis(5);
 
-/// A round that takes longer does not count any more, so that a group without a quorum does not hold up the proofs of others.
+/// A round that takes longer, all voters being asked, does not hold up the next one any more: its groups may be without a quorum.
 const ROUND_USUAL: Duration = Duration::from_millis(10);
+
+/// For so long is a peer asked last that has not answered in time.
+const DISTRUST: Duration = Duration::from_secs(1);
 
 /// The voters of a group as its leader knows them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,31 +133,42 @@ impl Prover {
 }
 
 async fn run(peers: Peers, mut waiting: mpsc::UnboundedReceiver<Claim>) {
-    let mut rounds = FuturesUnordered::new();
+    // One at most.
+    let mut round = FuturesUnordered::new();
     let mut slow: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
     let mut claims = Vec::new();
+    let mut distrusted: HashMap<InstanceId, Instant> = HashMap::new();
     loop {
         tokio::select! {
-            taken = waiting.recv_many(&mut claims, 4096), if rounds.len() < ROUNDS_MAX => {
+            taken = waiting.recv_many(&mut claims, 4096), if round.is_empty() => {
                 if taken == 0 {
                     return;
                 }
-                rounds.push(usual(Round::start(&peers, claims.drain(..))));
+                distrusted.retain(|_, since| since.elapsed() < DISTRUST);
+                round.push(usual(Round::start(&peers, claims.drain(..), &distrusted)));
             }
-            Some(rest) = rounds.next() => slow.extend(rest),
+            Some((silent, rest)) = round.next() => {
+                distrusted.extend(silent.into_iter().map(|instance| (instance, Instant::now())));
+                slow.extend(rest);
+            }
             Some(()) = slow.next() => {}
             () = peers.stopped() => return,
         }
     }
 }
 
-/// Runs a round for the usual time; what is left of it then comes back.
-async fn usual(mut round: Round) -> Option<BoxFuture<'static, ()>> {
+/// Runs a round for the usual time. Comes back with those who did not answer in theirs, and with what is left of it.
+async fn usual(mut round: Round) -> (Vec<InstanceId>, Option<BoxFuture<'static, ()>>) {
+    let mut silent = Vec::new();
+    if tokio::time::timeout(ANSWER_USUAL, round.collect()).await.is_err() {
+        silent.clone_from(&round.awaited);
+    }
+    round.ask_the_others();
     if tokio::time::timeout(ROUND_USUAL, round.collect()).await.is_ok() {
-        return None;
+        return (silent, None);
     }
     // Whoever has no quorum in the end is told so by dropping its sender.
-    Some(Box::pin(async move { drop(tokio::time::timeout(ROUND_MAX, round.collect()).await) }))
+    (silent, Some(Box::pin(async move { drop(tokio::time::timeout(ROUND_MAX, round.collect()).await) })))
 }
 
 /// A claim in a round, with the voters that have confirmed it.
@@ -161,16 +177,21 @@ struct Open {
     yes: BTreeSet<ElementId>,
 }
 
-/// The numbers of the claims that one instance was asked about, each with the element asked, and its answer.
-type Asked = (Places, Result<Bytes, CallError>);
+/// The instance asked, the numbers of the claims and the elements that it was asked about, and its answer.
+type Asked = (InstanceId, Places, Result<Bytes, CallError>);
 
 struct Round {
+    peers: Peers,
     open: Vec<Option<Open>>,
+    /// To be asked if those asked first do not do.
+    others: HashMap<InstanceId, (Places, Vec<Question>)>,
     answers: FuturesUnordered<BoxFuture<'static, Asked>>,
+    /// Who has not answered yet.
+    awaited: Vec<InstanceId>,
 }
 
 impl Round {
-    fn start(peers: &Peers, claims: impl Iterator<Item = Claim>) -> Self {
+    fn start(peers: &Peers, claims: impl Iterator<Item = Claim>, distrusted: &HashMap<InstanceId, Instant>) -> Self {
         let mut distinct: Vec<Claim> = Vec::new();
         for mut claim in claims {
             match distinct.iter_mut().find(|known| known.is_same(&claim)) {
@@ -178,8 +199,10 @@ impl Round {
                 None => distinct.push(claim),
             }
         }
+        let this = peers.identity().instance;
         let mut open = Vec::with_capacity(distinct.len());
-        let mut asked: HashMap<InstanceId, (Places, Vec<Question>)> = HashMap::new();
+        let mut first: HashMap<InstanceId, (Places, Vec<Question>)> = HashMap::new();
+        let mut others = first.clone();
         for claim in distinct {
             let number = open.len();
             // Its own vote is looked at whenever something is settled.
@@ -187,7 +210,14 @@ impl Round {
             let mut slot = Some(Open { claim, yes });
             settle(&mut slot);
             if let Some(Open { claim, .. }) = &slot {
-                for (voter, instance) in claim.voters.electorate().filter(|(voter, _)| *voter != claim.leader) {
+                let mut voters: Vec<_> =
+                    claim.voters.electorate().filter(|(voter, _)| *voter != claim.leader).collect();
+                // Each instance begins with the one behind itself, so that they are all asked equally often.
+                voters.sort_by_key(|(_, at)| (distrusted.contains_key(at), *at < this, *at));
+                let mut hoped = BTreeSet::from([claim.leader]);
+                for (voter, instance) in voters {
+                    let asked = if claim.voters.is_quorum(&hoped) { &mut others } else { &mut first };
+                    hoped.insert(voter);
                     let (places, questions) = asked.entry(instance).or_default();
                     places.push((number, voter));
                     questions.push(Question { group: claim.group, voter, leader: claim.leader, term: claim.term });
@@ -195,19 +225,37 @@ impl Round {
             }
             open.push(slot);
         }
-        let answers = FuturesUnordered::new();
-        for (instance, (places, questions)) in asked {
-            let answer = peers.send(instance, Class::Consensus, service::PROBE, codec::to_bytes(&questions));
-            answers.push(Box::pin(async move { (places, answer.await) }) as BoxFuture<'static, Asked>);
+        let mut round =
+            Self { peers: peers.clone(), open, others, answers: FuturesUnordered::new(), awaited: Vec::new() };
+        first.into_iter().for_each(|(instance, (places, questions))| round.ask(instance, places, &questions));
+        round
+    }
+
+    fn ask(&mut self, instance: InstanceId, places: Places, questions: &[Question]) {
+        let answer = self.peers.send(instance, Class::Consensus, service::PROBE, codec::to_bytes(&questions));
+        self.awaited.push(instance);
+        self.answers.push(Box::pin(async move { (instance, places, answer.await) }));
+    }
+
+    /// Asks those who were left out, about what is not settled yet.
+    fn ask_the_others(&mut self) {
+        for (instance, (mut places, mut questions)) in std::mem::take(&mut self.others) {
+            let is_open: Vec<bool> = places.iter().map(|(number, _)| self.open[*number].is_some()).collect();
+            let (mut place, mut question) = (is_open.iter(), is_open.iter());
+            places.retain(|_| *place.next().unwrap_or(&true));
+            questions.retain(|_| *question.next().unwrap_or(&true));
+            if !questions.is_empty() {
+                self.ask(instance, places, &questions);
+            }
         }
-        Self { open, answers }
     }
 
     /// Takes in answers until every claim is settled, or no answer is left to wait for. May be given up and called again.
     async fn collect(&mut self) {
         while self.open.iter().any(Option::is_some)
-            && let Some((places, answer)) = self.answers.next().await
+            && let Some((instance, places, answer)) = self.answers.next().await
         {
+            self.awaited.retain(|awaited| *awaited != instance);
             let Ok(bytes) = answer else { continue };
             let Ok(stand) = codec::from_bytes::<Vec<bool>>(&bytes, "probe answer") else { continue };
             for ((number, voter), stands) in places.into_iter().zip(stand) {
@@ -217,7 +265,6 @@ impl Round {
                 }
             }
         }
-        self.open.clear();
     }
 }
 

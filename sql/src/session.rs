@@ -165,11 +165,12 @@ impl Session {
     /// # Errors
     /// What the commit reports.
     pub async fn sync(&mut self) -> Result<(), Error> {
-        if self.block == Block::None && (self.open.is_some() || self.settings.is_changed()) {
-            self.commit().await
-        } else {
-            Ok(())
-        }
+        if self.sync_commits() { self.commit().await } else { Ok(()) }
+    }
+
+    /// Whether there is anything for Sync to commit.
+    pub fn sync_commits(&self) -> bool {
+        self.block == Block::None && (self.open.is_some() || self.settings.is_changed())
     }
 
     /// The statements of a simple query, to be run one by one.

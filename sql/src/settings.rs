@@ -69,8 +69,9 @@ pub struct Settings {
     pending: Arc<Values>,
     /// In force now, SET LOCAL included.
     current: Arc<Values>,
-    /// What the client was last told.
+    /// What the client was last told, and the values at that moment.
     told: BTreeMap<&'static str, String>,
+    told_of: Arc<Values>,
 }
 
 impl Settings {
@@ -89,8 +90,9 @@ impl Settings {
             initial: values.clone(),
             committed: values.clone(),
             pending: values.clone(),
-            current: values,
+            current: values.clone(),
             told: BTreeMap::new(),
+            told_of: values,
         };
         settings.told = settings.reported().collect();
         Ok(settings)
@@ -215,9 +217,11 @@ impl Settings {
 
     /// What ParameterStatus has to tell since the last call.
     pub fn changes(&mut self) -> Vec<(String, String)> {
-        if Arc::ptr_eq(&self.current, &self.initial) && self.told.is_empty() {
+        // Asked after every statement, and mostly nothing was set. Whoever changes values makes new ones, since these are held here.
+        if Arc::ptr_eq(&self.current, &self.told_of) {
             return Vec::new();
         }
+        self.told_of = self.current.clone();
         let news: Vec<(&'static str, String)> =
             self.reported().filter(|(name, value)| self.told.get(name) != Some(value)).collect();
         self.told.extend(news.iter().cloned());

@@ -4,7 +4,7 @@
 //! wake-up, without allocating. A commit is never interrupted: its outcome would be unknown.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -74,12 +74,13 @@ pub(crate) struct Live {
 }
 
 /// Runs `work` until it is done, cancelled, or one of the deadlines completes.
-pub(crate) async fn interruptible<F: Future>(
+///
+/// The work is pinned already since it takes kilobytes, and would be copied in here.
+pub(crate) fn interruptible<F: Future>(
     cancel: &CancelHandle,
     deadlines: &mut [Option<&mut Deadline>],
-    work: F,
-) -> Result<F::Output, Interrupt> {
-    let mut work = pin!(work);
+    mut work: Pin<&mut F>,
+) -> impl Future<Output = Result<F::Output, Interrupt>> {
     std::future::poll_fn(move |context| {
         if let Poll::Ready(output) = work.as_mut().poll(context) {
             return Poll::Ready(Ok(output));
@@ -98,7 +99,6 @@ pub(crate) async fn interruptible<F: Future>(
         }
         Poll::Pending
     })
-    .await
 }
 
 /// Lets other tasks of the runtime run, and the interrupts be seen, in loops that wait for nothing else.

@@ -1,5 +1,6 @@
 //! The life of one statement: plan, run, commit, and again if it lost a race that nobody has seen yet.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -176,7 +177,7 @@ impl Session {
                     attempt += 1;
                     if attempt > 2 {
                         let wait = BACKOFF_FIRST.saturating_mul(1 << (attempt - 3).min(16)).min(BACKOFF_LAST);
-                        let sleep = self.environment.timer.sleep(wait);
+                        let sleep = pin!(self.environment.timer.sleep(wait));
                         interruptible(&self.cancel, &mut [deadline.as_mut()], sleep).await.map_err(interrupted)?;
                     }
                     self.open = Some(self.begin(Some(age), began)?);
@@ -203,7 +204,7 @@ impl Session {
         let repeat = (open.answered == 0).then(|| (open.transaction.age(), open.began));
         let mut transaction_deadline = open.deadline.take();
         let result = {
-            let work = work(compiled, parameters, surroundings, &*self.database, &mut open, hold);
+            let work = pin!(work(compiled, parameters, surroundings, &*self.database, &mut open, hold));
             interruptible(&self.cancel, &mut [deadline.as_mut(), transaction_deadline.as_mut()], work).await
         };
         open.deadline = transaction_deadline;

@@ -2,6 +2,7 @@
 //!
 //! None of them holds the session; it is handed in with each call. A stream whose transaction has ended meanwhile says so (34000).
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -91,7 +92,8 @@ impl RowStream {
                     Err(error) => Err(valid(error, &mut *open.transaction).await),
                 }
             });
-            match batch.await? {
+            // Boxed, since most results are complete before this is asked.
+            match Box::pin(batch).await? {
                 Some(batch) => {
                     self.ready = batch.into_iter();
                     self.more = Some(more);
@@ -291,9 +293,10 @@ impl Session {
             return Err(Error::new(SqlState::INVALID_CURSOR_NAME, "the transaction of this result has ended"));
         };
         let mut transaction_deadline = open.deadline.take();
-        let result =
-            interruptible(&self.cancel, &mut [live.deadline.as_mut(), transaction_deadline.as_mut()], work(&mut open))
-                .await;
+        let result = {
+            let work = pin!(work(&mut open));
+            interruptible(&self.cancel, &mut [live.deadline.as_mut(), transaction_deadline.as_mut()], work).await
+        };
         open.deadline = transaction_deadline;
         self.open = Some(open);
         let result = result.unwrap_or_else(|interrupt| Err(interrupted(interrupt)));
