@@ -183,7 +183,7 @@ fn flags_win_over_the_file() {
     let config = Config::load(&flags(&format!("start --config {path} --instance b --insecure on --single_host")));
     let config = config.expect("allowed");
     assert_eq!((config.instance.as_str(), config.max_connections), ("b", 5));
-    assert!(!config.insecure && !config.read_lease && config.single_host);
+    assert!(config.insecure && config.single_host);
 }
 
 #[test]
