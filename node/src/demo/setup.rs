@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use quorate_proto::Refused;
 use quorate_proto::admin::{
-    AdminClient, DatabaseStatus, DbCreateRequest, DbOpenRequest, DbStatusRequest, GridCreateRequest,
+    AdminClient, DatabaseStatus, DbCreateRequest, DbOpenRequest, DbStatusRequest, GridCreateRequest, GridDisplayRequest,
 };
 use tokio::net::TcpStream;
 use tokio_postgres::NoTls;
@@ -92,7 +92,7 @@ impl Admin {
     }
 }
 
-/// Makes the grid when all instances can be reached: it is made of those that wait for it.
+/// Makes the grid when all instances can be reached, and waits until all are in it.
 async fn create_grid(admin: &mut Admin, layout: &Layout, until: Instant) -> anyhow::Result<()> {
     for instance in layout.instances() {
         while let Err(error) = TcpStream::connect(instance.peer_address()).await {
@@ -105,18 +105,19 @@ async fn create_grid(admin: &mut Admin, layout: &Layout, until: Instant) -> anyh
     let request = GridCreateRequest { name: DATABASE.to_owned(), k: layout.k() };
     let created = admin.ask(until, async |client| client.grid_create(request.clone()).await).await;
     match created {
-        Ok(reply) => {
-            let members = reply.into_inner().instances.len();
-            ensure!(
-                members == layout.instances().len(),
-                "only {members} of {} instances are in it",
-                layout.instances().len()
-            );
-            Ok(())
+        // Already there: an earlier attempt made it; only its answer, or the rest of the setup, was lost.
+        Err(status) if status.code() != Code::AlreadyExists => return Err(refused(&status)),
+        _ => {}
+    }
+    // Instances without management join by themselves once there is a grid.
+    loop {
+        let shown = admin.ask(until, async |client| client.grid_display(GridDisplayRequest {}).await).await;
+        let members = shown.map_err(|status| refused(&status))?.into_inner().instances.len();
+        if members == layout.instances().len() {
+            return Ok(());
         }
-        // An earlier attempt made it; only its answer, or the rest of the setup, was lost.
-        Err(status) if status.code() == Code::AlreadyExists => Ok(()),
-        Err(status) => Err(refused(&status)),
+        ensure!(Instant::now() < until, "only {members} of {} instances are in it", layout.instances().len());
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
