@@ -1,9 +1,9 @@
 //! Whole grids in one thread, from one seed: the real stores, leaders and coordinators over simulated logs, network and
 //! clocks. Tests only.
 //!
-//! `QUORATE_SEED` runs one seed and prints its history; `QUORATE_RUNS` sets how many seeds run, `QUORATE_FIRST` the first of
-//! them. Reading order: `history` (the oracles), `log` and `network` (the fakes), `world`, `workload`,
-//! `canaries` (each rule left out is noticed), `script` (directed schedules).
+//! `QUORATE_SEED` runs one seed and prints its history, `QUORATE_SCRIPT` one script; `QUORATE_RUNS` sets how many seeds run,
+//! `QUORATE_FIRST` the first of them. `UPDATE_GOLDENFILES=1` writes what scripts print. Reading order: `history` (the oracles),
+//! `log` and `network` (the fakes), `world`, `workload`, `canaries` (each rule left out is noticed), `script` (directed schedules).
 
 mod canaries;
 mod history;
