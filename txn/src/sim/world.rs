@@ -214,8 +214,8 @@ impl World {
             let ahead = if straddle && number == 0 && rng.chance(70) { 100_000 } else { 0 };
             let seat = |_| Disk::new(Offset::new(&time, ahead + rng.below(*rng.pick(&[1, 50, 20_000])) as u64));
             seats.push((0..replicas).map(seat).collect::<Vec<_>>());
-            for seat in 0..replicas {
-                seats[number][seat].start(set, seat, &network, &options);
+            for (seat, disk) in seats[number].iter().enumerate() {
+                disk.start(set, seat, &network, &options);
             }
             set.change_leader(rng.below(replicas), 0);
         }
