@@ -106,7 +106,7 @@ impl Adapter {
                 EntryPayload::Normal(batch) => batch.commands,
                 EntryPayload::Blank => Vec::new(),
                 EntryPayload::Membership(membership) => {
-                    self.membership = StoredMembership::new(Some(entry.log_id.clone()), membership);
+                    self.membership = StoredMembership::new(Some(entry.log_id), membership);
                     Vec::new()
                 }
             };
@@ -161,7 +161,7 @@ impl RaftStateMachine<Types> for Adapter {
     type SnapshotBuilder = Self;
 
     async fn applied_state(&mut self) -> Result<(Option<RaftLogId>, StoredMembership), io::Error> {
-        Ok((self.applied.clone(), self.membership.clone()))
+        Ok((self.applied, self.membership.clone()))
     }
 
     async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
@@ -219,7 +219,7 @@ impl RaftStateMachine<Types> for Adapter {
         if self.applied.is_none() {
             return Ok(None);
         }
-        let applied = (self.applied.clone(), self.membership.clone());
+        let applied = (self.applied, self.membership.clone());
         Ok(Some(local(self.outgoing.least().filter(|(last, _)| *last < applied.0).unwrap_or(applied))))
     }
 }

@@ -176,7 +176,7 @@ where
             match input.poll_next_unpin(context) {
                 Poll::Ready(Some(request)) => {
                     let answer = self.client.send_append(&request);
-                    let last = request.entries.last().map(|e| e.log_id.clone()).or_else(|| request.prev_log_id.clone());
+                    let last = request.entries.last().map(|e| e.log_id).or(request.prev_log_id);
                     self.sent.push_back(Sent { previous: request.prev_log_id, last, answer });
                 }
                 Poll::Ready(None) => self.input = None,

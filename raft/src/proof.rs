@@ -73,6 +73,9 @@ struct Question {
     term: u64,
 }
 
+/// For each question to one instance the number of its claim in the round, and the voter.
+type Places = Vec<(usize, ElementId)>;
+
 /// What is to be proved, and to whom.
 struct Claim {
     group: GroupId,
@@ -159,7 +162,7 @@ struct Open {
 }
 
 /// The numbers of the claims that one instance was asked about, each with the element asked, and its answer.
-type Asked = (Vec<(usize, ElementId)>, Result<Bytes, CallError>);
+type Asked = (Places, Result<Bytes, CallError>);
 
 struct Round {
     open: Vec<Option<Open>>,
@@ -176,7 +179,7 @@ impl Round {
             }
         }
         let mut open = Vec::with_capacity(distinct.len());
-        let mut asked: HashMap<InstanceId, (Vec<(usize, ElementId)>, Vec<Question>)> = HashMap::new();
+        let mut asked: HashMap<InstanceId, (Places, Vec<Question>)> = HashMap::new();
         for claim in distinct {
             let number = open.len();
             // Its own vote is looked at whenever something is settled.

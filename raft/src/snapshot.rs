@@ -85,7 +85,7 @@ impl Outgoing {
         let mut copies = self.copies.lock();
         copies.retain(|_, (copy, used)| Arc::strong_count(copy) > 1 || used.elapsed() < KEEP);
         let least = copies.values().map(|(copy, _)| copy).min_by(|a, b| a.last.cmp(&b.last))?;
-        Some((least.last.clone(), least.membership.clone()))
+        Some((least.last, least.membership.clone()))
     }
 
     /// The copy kept for a target, if it holds everything up to `least`.

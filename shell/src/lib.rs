@@ -40,6 +40,7 @@ pub const EXIT_SCRIPT: i32 = 3;
 #[command(after_help = "Exit codes: 0 done, 1 usage or no connection, 2 connection lost, 3 a statement failed.")]
 pub struct Args {
     /// The database: postgres://[USER@]HOST:PORT[,HOST:PORT…]/DATABASE; with several hosts the next one is tried when one fails
+    #[allow(rustdoc::broken_intra_doc_links, reason = "the brackets are the help's")]
     #[arg(default_value = DEFAULT_URL)]
     pub url: String,
     /// Run this and leave; statements in one -c are one transaction; may be repeated, runs before any -f

@@ -51,6 +51,7 @@ pub struct Plan {
 
 /// What a plan does.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "each plan lives in an Arc of its own, and most are queries")]
 pub enum Body {
     /// A query.
     Select(SelectPlan),

@@ -22,7 +22,7 @@ pub fn display_name(name: &str) -> String {
     find(name).map_or_else(|| name.to_owned(), |known| known.name.to_owned())
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Default)]
 struct Values {
     /// Only what differs from the defaults, by the name in lower case.
     texts: BTreeMap<String, String>,
@@ -31,19 +31,6 @@ struct Values {
     transaction_timeout: Option<Duration>,
     read_only_default: bool,
     read_only: Option<bool>,
-}
-
-impl Default for Values {
-    fn default() -> Values {
-        Values {
-            texts: BTreeMap::new(),
-            format: FormatSettings::default(),
-            statement_timeout: None,
-            transaction_timeout: None,
-            read_only_default: false,
-            read_only: None,
-        }
-    }
 }
 
 /// The settings at one moment; cheap to copy.

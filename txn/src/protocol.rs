@@ -274,7 +274,7 @@ pub enum Operation {
     Inquire {
         /// The transaction.
         txn: TxnId,
-        /// If nothing is known of it, replicate a refusal first, so that the answer is final ([`TxnStatus::Aborted`]).
+        /// If nothing is known of it, replicate a refusal first, so that the answer is final.
         refuse: bool,
     },
     /// Whether nothing in the spans has changed since the snapshot, and nothing is about to. Any time; answered by

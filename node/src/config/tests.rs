@@ -32,7 +32,7 @@ fn little_is_needed() {
     assert_eq!(config.roles, [Role::Data, Role::Management]);
     assert_eq!(config.sql_address.to_string(), "127.0.0.1:7500");
     assert_eq!(config.peer_address.to_string(), "127.0.0.1:7510");
-    assert_eq!(config.management_peers, [config.peer_address.clone()]);
+    assert_eq!(config.management_peers, std::slice::from_ref(&config.peer_address));
     assert_eq!((config.memory_limit, config.max_connections, config.durability), (512 << 20, 200, 1));
     assert_eq!(config.replica_set_timeout, Duration::from_secs(5));
     assert_eq!((config.read_lease, config.insecure, config.data_space_group), (false, false, None));

@@ -77,7 +77,7 @@ impl Tail {
 
 impl GroupState {
     pub(super) fn new(vote: Option<VoteForm>, purged: Option<RaftLogId>, last: Option<RaftLogId>) -> Self {
-        let last = last.max(purged.clone());
+        let last = last.max(purged);
         let flushed = last.as_ref().map(|id| id.index);
         let first = purged.as_ref().map_or(0, |id| id.index + 1);
         let tail = Tail { purged, first, last, entries: VecDeque::new(), bytes: 0, flushed };
@@ -225,7 +225,7 @@ impl RaftLogStorage<Types> for GroupLog {
 
     async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
         let tail = self.state.tail.lock();
-        Ok(LogState { last_purged_log_id: tail.purged.clone(), last_log_id: tail.last.clone() })
+        Ok(LogState { last_purged_log_id: tail.purged, last_log_id: tail.last })
     }
 
     async fn get_log_reader(&mut self) -> Self::LogReader {
@@ -264,7 +264,7 @@ impl RaftLogStorage<Types> for GroupLog {
                     Some(last) => assert_eq!(entry.log_id.index, last.index + 1, "entries are appended without holes"),
                     None => tail.first = entry.log_id.index,
                 }
-                tail.last = Some(entry.log_id.clone());
+                tail.last = Some(entry.log_id);
                 tail.bytes += size;
                 tail.entries.push_back((entry, size));
             }
@@ -320,15 +320,15 @@ impl RaftLogStorage<Types> for GroupLog {
                 let (_, size) = tail.entries.pop_front().expect("the front was just looked at");
                 tail.bytes -= size;
             }
-            tail.purged = Some(log_id.clone());
+            tail.purged = Some(log_id);
             tail.first = log_id.index + 1;
-            tail.last = tail.last.take().max(Some(log_id.clone()));
+            tail.last = tail.last.take().max(Some(log_id));
             tail.flushed = tail.flushed.max(Some(log_id.index));
             tail.check();
             (from, end)
         };
         let submit = |puts, deletes| {
-            self.store.writer.submit(Operation { puts, deletes, done: Box::new(|result| drop(result)) });
+            self.store.writer.submit(Operation { puts, deletes, done: Box::new(drop) });
         };
         // The mark first: entries below it are gone for every reader, whatever a crash leaves of them.
         submit(vec![(purged_key(self.id), codec::to_bytes(&LogIdForm::from(&log_id)))], Vec::new());

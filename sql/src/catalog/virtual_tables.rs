@@ -141,7 +141,7 @@ impl VirtualTable {
                 })
                 .collect(),
             VirtualTable::Columns => tables().flat_map(|table| column_rows(table, sources.database)).collect(),
-            VirtualTable::KeyColumns => tables().flat_map(|table| key_rows(table)).collect(),
+            VirtualTable::KeyColumns => tables().flat_map(key_rows).collect(),
             VirtualTable::PgTables => tables()
                 .map(|table| {
                     let keyed = table.primary_key.is_some();

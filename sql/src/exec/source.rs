@@ -143,7 +143,7 @@ impl Series {
             return Ok(None);
         }
         let sign = match &step {
-            Value::Numeric(step) => i32::from(step.signum()),
+            Value::Numeric(step) => step.signum(),
             Value::Interval(step) => step.span().signum() as i32,
             other => other.as_i64().map_or(0, |step| step.signum() as i32),
         };

@@ -23,7 +23,7 @@ impl Random {
         // Small and large magnitudes alike.
         let shifted = (self.next() as i64) >> (bits % 64);
         match ty {
-            Type::Bool => Value::Bool(bits % 2 == 0),
+            Type::Bool => Value::Bool(bits.is_multiple_of(2)),
             Type::Int16 => Value::Int16(shifted as i16),
             Type::Int32 => Value::Int32(shifted as i32),
             Type::Int64 => Value::Int64(shifted),

@@ -227,7 +227,7 @@ pub struct TransactionModes {
     pub isolation: Option<&'static str>,
     /// READ ONLY or READ WRITE.
     pub read_only: Option<bool>,
-    /// [NOT] DEFERRABLE.
+    /// `[NOT] DEFERRABLE`.
     pub deferrable: Option<bool>,
 }
 

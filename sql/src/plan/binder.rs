@@ -285,11 +285,11 @@ impl<'a> Binder<'a> {
             });
             named.then(|| relation.columns.iter().position(|column| column.name == *name)).flatten()
         };
-        if let Some(relation) = &mut self.level.relation {
-            if let Some(column) = find(relation) {
-                let ty = relation.columns[column].ty.clone();
-                return Ok(Typed::new(Expr::Column(relation.place(column, position)), ty));
-            }
+        if let Some(relation) = &mut self.level.relation
+            && let Some(column) = find(relation)
+        {
+            let ty = relation.columns[column].ty.clone();
+            return Ok(Typed::new(Expr::Column(relation.place(column, position)), ty));
         }
         let refusal = if self.outer.iter().flatten().any(|relation| find(relation).is_some()) {
             Error::unsupported(

@@ -100,11 +100,16 @@ impl Prepared {
     }
 }
 
+/// The statements of one text.
+type CompiledScript = Arc<[Arc<Compiled>]>;
+/// Those that the client gave.
+type ParameterTypes = Vec<Option<Type>>;
+
 /// Texts that were parsed already. The least lately used go first.
 #[derive(Default)]
 pub(super) struct Cache {
-    scripts: HashMap<Arc<str>, Entry<Arc<[Arc<Compiled>]>>>,
-    prepared: HashMap<Arc<str>, Entry<(Vec<Option<Type>>, Arc<Prepared>)>>,
+    scripts: HashMap<Arc<str>, Entry<CompiledScript>>,
+    prepared: HashMap<Arc<str>, Entry<(ParameterTypes, Arc<Prepared>)>>,
     clock: u64,
 }
 

@@ -147,11 +147,8 @@ async fn a_database_with_sessions_is_unloaded_only_by_force_which_ends_them() {
         Ok(())
     })
     .await;
-    let ended = session
-        .client()
-        .await
-        .err()
-        .expect("its session has been ended, and the next attempt finds the database closed");
+    let ended =
+        session.client().await.expect_err("its session has been ended, and the next attempt finds the database closed");
     assert_eq!(ended.code(), Some("57P03"), "{ended}");
     run(&["dbLoad", DATABASE, "-wait"]).await.done().unwrap();
     run(&["dbOpen", DATABASE, "-wait"]).await.done().unwrap();

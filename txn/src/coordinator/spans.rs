@@ -63,7 +63,7 @@ impl SpanSet {
     }
 
     /// The spans in order, none inside another.
-    pub(crate) fn to_vec(&mut self) -> Vec<Span> {
+    pub(crate) fn tidied(&mut self) -> Vec<Span> {
         if self.spans.len() > 1 {
             self.tidy();
         }
@@ -134,7 +134,7 @@ mod tests {
         set.range(b("s"), b("t"));
         set.range(b("x"), b("x"));
         set.point(b("t"));
-        assert_eq!(text(&set.to_vec()), "a [m,t) t");
+        assert_eq!(text(&set.tidied()), "a [m,t) t");
     }
 
     #[test]
@@ -144,7 +144,7 @@ mod tests {
         for i in 0..100_000 {
             set.point(key(i * 3));
         }
-        let spans = set.to_vec();
+        let spans = set.tidied();
         assert!(spans.len() <= 2 * SPANS_MAX, "{}", spans.len());
         for i in 0..100_000 {
             let k = key(i * 3);

@@ -138,7 +138,7 @@ fn overlay<'a>(
     }
     let mut merged = Vec::with_capacity(rows.len());
     let mut rows = rows.into_iter().peekable();
-    while let Some((key, pending)) = own.next() {
+    for (key, pending) in own {
         while let Some(row) = rows.next_if(|row| before(&row.0, key)) {
             merged.push(row);
         }

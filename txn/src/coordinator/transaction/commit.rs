@@ -88,7 +88,7 @@ impl Transaction {
         let txn = id.txn();
         let snapshot = self.snapshot.unwrap_or(Timestamp::ZERO);
         let part = self.parts.iter_mut().find(|part| part.involved()).expect("something was written");
-        let (reads, writes) = (part.spans.to_vec(), part.writes.to_vec());
+        let (reads, writes) = (part.spans.tidied(), part.writes.to_vec());
         let promise = Promise { shared: &shared, txn: id, participants: Some(vec![part.link.set]) };
         let commit = |term| Operation::Commit { term, txn, snapshot, reads: reads.clone(), writes: writes.clone() };
         let outcome = match shared.deliver(&part.link, commit).await? {
@@ -132,7 +132,7 @@ impl Transaction {
         let mut failed: Option<TxnError> = None;
         {
             let prepare = |at: usize, part: &mut super::Part| {
-                let (reads, writes): (_, Vec<Write>) = (part.spans.to_vec(), part.writes.to_vec());
+                let (reads, writes): (_, Vec<Write>) = (part.spans.tidied(), part.writes.to_vec());
                 let (link, staged) = (Arc::clone(&part.link), part.staged);
                 let (shared, participants) = (&shared, &participants);
                 async move {

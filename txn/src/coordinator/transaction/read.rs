@@ -193,7 +193,7 @@ impl Transaction {
             .iter_mut()
             .filter(|part| !part.spans.is_empty())
             .map(|part| async move {
-                match shared.ask(&part.link, txn, make(part.spans.to_vec())).await? {
+                match shared.ask(&part.link, txn, make(part.spans.tidied())).await? {
                     Reply::Valid { index } => part.index = Some(index),
                     other => return Err(unexpected("Valid", &other)),
                 }
