@@ -41,6 +41,8 @@ pub struct Breaks {
     pub early_ack: bool,
     /// Take the snapshot up past uncertain versions without looking at what was read before (rule 3).
     pub raise: bool,
+    /// Call a transaction finished although its outcome is not told everywhere (rule 10).
+    pub forget: bool,
 }
 
 impl Default for Config {

@@ -41,6 +41,13 @@ impl Unfinished {
     pub(crate) fn txn(&self) -> TxnId {
         self.txn
     }
+
+    /// The same id, without holding the watermark back.
+    pub(crate) fn detached(&self) -> Arc<Unfinished> {
+        let ids = Ids::new(self.txn.gateway(), 0);
+        ids.freeze();
+        Arc::new(Unfinished { ids, txn: self.txn })
+    }
 }
 
 impl Drop for Unfinished {

@@ -15,6 +15,10 @@ use crate::clock::Timestamp;
 use crate::command::{Applied, Command};
 use crate::protocol::{Failure, Operation, Outcome, Refusal, Reply, Request, Sender, SetId, TxnId, TxnStatus};
 
+/// How long another participant may take to answer. A leader that its set has deposed without its knowledge never does; the
+/// next question finds its successor.
+const ANSWER_MAX: Duration = Duration::from_secs(3);
+
 impl ReplicaSet {
     /// See [`Operation::Resolve`].
     pub(super) async fn resolve(&self, txn: TxnId, outcome: Outcome) -> Result<Reply, Failure> {
@@ -108,7 +112,8 @@ impl ReplicaSet {
 
     async fn ask(&self, set: SetId, txn: TxnId) -> Option<TxnStatus> {
         let operation = Operation::Inquire { txn, refuse: true };
-        let response = self.sets.get()?.call(set, self.request(operation)).await.ok()?;
+        let answer = self.sets.get()?.call(set, self.request(operation));
+        let response = tokio::time::timeout(ANSWER_MAX, answer).await.ok()?.ok()?;
         self.clock.merge(response.clock);
         match response.result {
             Ok(Reply::Status(status)) => Some(status),
@@ -119,7 +124,8 @@ impl ReplicaSet {
     async fn tell(&self, set: SetId, txn: TxnId, outcome: Outcome) {
         if let Some(sets) = self.sets.get() {
             // If it fails, that participant asks in its turn.
-            let _ = sets.call(set, self.request(Operation::Resolve { txn, outcome })).await;
+            let told = sets.call(set, self.request(Operation::Resolve { txn, outcome }));
+            let _ = tokio::time::timeout(ANSWER_MAX, told).await;
         }
     }
 

@@ -286,9 +286,10 @@ impl ReplicaSet {
         self.store.compact()
     }
 
-    /// Flushes and ends the element's leading; the store is closed when the last reference is dropped.
+    /// Flushes, ends the element's leading and everybody's waiting for it; the store is closed when the last reference is
+    /// dropped.
     pub fn close(&self) -> Result<(), StoreError> {
-        self.lost_leadership();
+        self.state.lock().close();
         self.flush().map(drop)
     }
 

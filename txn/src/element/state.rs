@@ -46,6 +46,8 @@ pub(crate) struct State {
     // What only this element knows.
     pub(crate) leader: Option<Leader>,
     pub(crate) waiters: Vec<Waiter>,
+    /// Nothing will happen here any more, so nobody may wait for it.
+    pub(crate) closed: bool,
 }
 
 /// A prepared transaction.
@@ -150,6 +152,7 @@ impl State {
             written: replicated.logged,
             leader: None,
             waiters: Vec::new(),
+            closed: false,
         };
         for (txn, record) in prepared {
             let staged = replicated.staged.get(txn).cloned();
@@ -305,8 +308,17 @@ impl State {
             return None;
         }
         let (woken, receiver) = oneshot::channel();
-        self.waiters.push(Waiter { wait, until, woken });
+        if !self.closed {
+            self.waiters.push(Waiter { wait, until, woken });
+        }
         Some(receiver)
+    }
+
+    /// Ends all waits, and those that are still to come: nobody will call apply or tick any more.
+    pub(crate) fn close(&mut self) {
+        self.follow();
+        self.waiters.clear();
+        self.closed = true;
     }
 
     /// Whether a transaction lies below its gateway's watermark, as the log has it.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use super::rng::Rng;
 use crate::apply::AppliedEntry;
@@ -38,9 +39,32 @@ struct SetState {
     pub(crate) stalled: bool,
 }
 
+/// A process of a replica.
+#[derive(Clone)]
+pub(crate) struct Process {
+    pub(crate) element: Arc<ReplicaSet>,
+    /// Closed when the process dies.
+    death: Arc<Semaphore>,
+}
+
+impl Process {
+    /// What comes of some work of the process; `None` if it dies before that is done.
+    pub(crate) async fn run<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            _ = self.death.acquire() => None,
+            done = work => Some(done),
+        }
+    }
+}
+
 /// A replica.
 struct Seat {
-    element: Option<Arc<ReplicaSet>>,
+    running: Option<Process>,
+    /// Counts its processes. What an earlier one still does has no effect.
+    process: usize,
+    /// Replies of entries up to this are unknown: the store had them when the process began.
+    known: usize,
     /// Entries of the log handed to it.
     applied: usize,
     /// The term in which it believes to lead.
@@ -49,16 +73,17 @@ struct Seat {
     limbo: Vec<ProposalSender>,
 }
 
-/// The log as one replica sees it.
+/// The log as one process of a replica sees it.
 pub(crate) struct SeatLog {
     set: Weak<SimSet>,
     seat: usize,
+    process: usize,
 }
 
 impl SimSet {
     /// A set without leader; the elements are seated next.
     pub(crate) fn new(set: SetId, replicas: usize, rng: Arc<Rng>, false_proofs: bool) -> Arc<Self> {
-        let seat = |_| Seat { element: None, applied: 0, leads: None, limbo: Vec::new() };
+        let seat = |_| Seat { running: None, process: 0, known: 0, applied: 0, leads: None, limbo: Vec::new() };
         let state = SetState {
             term: 0,
             leader: 0,
@@ -71,16 +96,33 @@ impl SimSet {
         Arc::new(SimSet { set, rng, state: Mutex::new(state), false_proofs })
     }
 
-    pub(crate) fn log_of(self: &Arc<Self>, seat: usize) -> Arc<SeatLog> {
-        Arc::new(SeatLog { set: Arc::downgrade(self), seat })
+    /// Begins a process of a replica: `open` makes its element, over what is left of its disk.
+    pub(crate) fn start(self: &Arc<Self>, seat: usize, open: impl FnOnce(Arc<SeatLog>) -> Arc<ReplicaSet>) {
+        self.step_down(seat);
+        let process = {
+            let mut state = self.state.lock();
+            let seat = &mut state.seats[seat];
+            if let Some(old) = seat.running.take() {
+                old.death.close();
+            }
+            seat.process += 1;
+            seat.process
+        };
+        let element = open(Arc::new(SeatLog { set: Arc::downgrade(self), seat, process }));
+        let flushed =
+            element.raft_state().map_or(0, |state| u64::from_be_bytes(state[..].try_into().expect("an index")));
+        let mut state = self.state.lock();
+        state.seats[seat].applied = flushed as usize;
+        state.seats[seat].known = element.applied() as usize;
+        state.seats[seat].running = Some(Process { element, death: Arc::new(Semaphore::new(0)) });
     }
 
-    pub(crate) fn sit(&self, seat: usize, element: Arc<ReplicaSet>) {
-        self.state.lock().seats[seat].element = Some(element);
+    pub(crate) fn process(&self, seat: usize) -> Process {
+        self.state.lock().seats[seat].running.clone().expect("elements are seated at the start")
     }
 
     pub(crate) fn element(&self, seat: usize) -> Arc<ReplicaSet> {
-        Arc::clone(self.state.lock().seats[seat].element.as_ref().expect("elements are seated at the start"))
+        self.process(seat).element
     }
 
     pub(crate) fn replicas(&self) -> usize {
@@ -148,13 +190,16 @@ impl SimSet {
                 let at = state.seats[seat].applied;
                 let Some(entry) = state.log.get(at).cloned() else { break };
                 state.seats[seat].applied += 1;
-                (Arc::clone(state.seats[seat].element.as_ref().expect("elements are seated")), entry)
+                let running = state.seats[seat].running.as_ref().expect("elements are seated");
+                (Arc::clone(&running.element), entry)
             };
             let index = entry.index as usize;
-            let answers = element.apply(&[entry], Bytes::new()).expect("the simulated log breaks no invariant");
+            let raft_state = Bytes::copy_from_slice(&entry.index.to_be_bytes());
+            let answers = element.apply(&[entry], raft_state).expect("the simulated log breaks no invariant");
             let [answers] = answers.try_into().expect("one entry, one list of replies");
             let mut state = self.state.lock();
             match state.replies.get(index - 1) {
+                Some(_) if index <= state.seats[seat].known => {}
                 Some(others) => assert_eq!(*others, answers, "replicas answer differently at entry {index}"),
                 None => {
                     for (command, answer) in state.log[index - 1].commands.iter().zip(&answers) {
@@ -170,6 +215,11 @@ impl SimSet {
             replies.push(answers);
         }
         replies
+    }
+
+    /// Flushes a replica's store; what comes later is lost if its process dies.
+    pub(crate) fn flush(&self, seat: usize) {
+        self.element(seat).flush().expect("a store in memory can be flushed");
     }
 
     /// Another replica takes over, with the first `keep` proposals in flight; the old leader goes on believing.
@@ -206,22 +256,24 @@ impl SimSet {
 
     /// A deposed leader learns that it is one.
     pub(crate) fn step_down(&self, seat: usize) {
-        let (element, limbo) = {
+        let (running, limbo) = {
             let mut state = self.state.lock();
             if state.seats[seat].leads.take().is_none() {
                 return;
             }
-            (state.seats[seat].element.clone(), std::mem::take(&mut state.seats[seat].limbo))
+            (state.seats[seat].running.clone(), std::mem::take(&mut state.seats[seat].limbo))
         };
         drop(limbo);
-        if let Some(element) = element {
-            element.lost_leadership();
+        if let Some(running) = running {
+            running.element.lost_leadership();
         }
     }
 
-    fn leads(&self, seat: usize, term: Term) -> bool {
+    fn leads(&self, log: &SeatLog, term: Term) -> bool {
         let state = self.state.lock();
-        !state.stalled && state.leader == seat && state.term == term && state.seats[seat].leads == Some(term)
+        let seat = &state.seats[log.seat];
+        let lives = !state.stalled && seat.process == log.process;
+        lives && state.leader == log.seat && state.term == term && seat.leads == Some(term)
     }
 }
 
@@ -235,17 +287,25 @@ impl SetState {
 #[async_trait]
 impl ReplicaLog for SeatLog {
     fn term(&self) -> Option<Term> {
-        self.set.upgrade()?.state.lock().seats[self.seat].leads
+        let set = self.set.upgrade()?;
+        let state = set.state.lock();
+        let seat = &state.seats[self.seat];
+        seat.leads.filter(|_| seat.process == self.process)
     }
 
     fn propose(&self, command: Bytes) -> Proposal {
         let (sender, proposal) = Proposal::channel();
         let Some(set) = self.set.upgrade() else { return proposal };
         let mut state = set.state.lock();
-        if state.leader == self.seat && state.seats[self.seat].leads == Some(state.term) {
+        let (leader, term) = (state.leader, state.term);
+        let seat = &mut state.seats[self.seat];
+        if seat.process != self.process {
+            return proposal;
+        }
+        if leader == self.seat && seat.leads == Some(term) {
             state.flight.push_back((command, sender));
-        } else if state.seats[self.seat].leads.is_some() {
-            state.seats[self.seat].limbo.push(sender);
+        } else if seat.leads.is_some() {
+            seat.limbo.push(sender);
         }
         proposal
     }
@@ -254,7 +314,7 @@ impl ReplicaLog for SeatLog {
         let Some(wait) = self.set.upgrade().map(|set| set.rng.ms(0, 4)) else { return false };
         tokio::time::sleep(wait).await;
         let Some(set) = self.set.upgrade() else { return false };
-        if set.leads(self.seat, term) {
+        if set.leads(self, term) {
             return true;
         }
         if set.false_proofs {

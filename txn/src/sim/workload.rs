@@ -32,7 +32,9 @@ struct Session {
 }
 
 pub(crate) async fn client(world: Arc<World>, gateway: usize, transactions: usize) {
-    for _ in 0..transactions + usize::from(world.has(Feature::Straddle)) {
+    // Old versions are missed only where there are several.
+    let more = usize::from(world.has(Feature::Straddle)) + 2 * usize::from(world.has(Feature::Garbage));
+    for _ in 0..transactions + more {
         tokio::time::sleep(world.rng.ms(0, 10)).await;
         transaction(&world, gateway).await;
     }
@@ -75,6 +77,11 @@ async fn transaction(world: &Arc<World>, gateway: usize) {
             writes = rng.pick(&[vec![0, 2], vec![0, 2], vec![1], vec![2]]).clone();
         }
     }
+    if world.has(Feature::Garbage) && rng.chance(30) {
+        // One set only, so that nothing is validated at the end.
+        let first = rng.below(world.sets.len()) * KEYS_A_SET;
+        reads = (first..first + KEYS_A_SET).collect();
+    }
     if blind {
         reads.clear();
     }
@@ -83,7 +90,7 @@ async fn transaction(world: &Arc<World>, gateway: usize) {
     let mut session = Session::begin(world, gateway, options);
     let mut ended = Ok(());
     for key in reads {
-        if world.has(Feature::Slow) && rng.chance(30) {
+        if (world.has(Feature::Slow) || world.has(Feature::Garbage)) && rng.chance(30) {
             tokio::time::sleep(rng.ms(0, 60)).await;
         }
         ended = match rng.below(10) {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::history::{Key, Record, Told, Value, strictly_serializable, timestamp_order_is_serial};
@@ -18,7 +19,7 @@ use crate::clock::{Clock, TimeSource};
 use crate::command::{Applied, Command, Logged};
 use crate::coordinator::{self, Coordinator};
 use crate::element::{self, ReplicaSet};
-use crate::protocol::{GatewayId, Outcome, SetId, TxnId};
+use crate::protocol::{GatewayId, Operation, Outcome, Reply, Request, Sender, SetId, TxnId};
 use crate::store::StoreLocation;
 use crate::store::kv::MemoryDisk;
 
@@ -52,10 +53,12 @@ pub(crate) enum Feature {
     Clocks,
     /// A set is without majority for some seconds.
     Stall,
+    /// Replicas die and come back with what they had flushed.
+    Restart,
 }
 
 impl Feature {
-    pub(crate) const ALL: [Feature; 12] = [
+    pub(crate) const ALL: [Feature; 13] = [
         Feature::Slow,
         Feature::Lossy,
         Feature::Twice,
@@ -68,6 +71,7 @@ impl Feature {
         Feature::Locks,
         Feature::Clocks,
         Feature::Stall,
+        Feature::Restart,
     ];
 }
 
@@ -97,6 +101,8 @@ pub(crate) struct World {
     pub(crate) sets: Vec<Arc<SimSet>>,
     pub(crate) network: Arc<Network>,
     pub(crate) gateways: Vec<Mutex<Arc<Coordinator>>>,
+    seats: Vec<Vec<Disk>>,
+    options: element::Options,
     incarnations: Vec<AtomicU64>,
     broken: Broken,
     time: Arc<SimTime>,
@@ -108,22 +114,64 @@ pub(crate) struct World {
 }
 
 /// Time of a world; every clock has its own offset from it.
-struct SimTime {
+pub(crate) struct SimTime {
     begin: Instant,
 }
 
-struct Offset {
+impl SimTime {
+    pub(crate) fn now() -> Arc<Self> {
+        Arc::new(SimTime { begin: Instant::now() })
+    }
+}
+
+/// The clock of one instance.
+#[derive(Clone)]
+pub(crate) struct Offset {
     time: Arc<SimTime>,
-    ms: u64,
+    ms: Arc<AtomicU64>,
+}
+
+impl Offset {
+    pub(crate) fn new(time: &Arc<SimTime>, ms: u64) -> Self {
+        Offset { time: Arc::clone(time), ms: Arc::new(AtomicU64::new(ms)) }
+    }
+
+    pub(crate) fn set(&self, ms: u64) {
+        self.ms.store(ms, Ordering::Relaxed);
+    }
 }
 
 impl TimeSource for Offset {
     fn physical_ms(&self) -> u64 {
-        crate::clock::PHYSICAL_MS_MIN + self.ms + self.monotonic().as_millis() as u64
+        crate::clock::PHYSICAL_MS_MIN + self.ms.load(Ordering::Relaxed) + self.monotonic().as_millis() as u64
     }
 
     fn monotonic(&self) -> Duration {
         self.time.begin.elapsed()
+    }
+}
+
+/// What of a replica outlives its process.
+pub(crate) struct Disk {
+    pub(crate) offset: Offset,
+    disk: MemoryDisk,
+}
+
+impl Disk {
+    pub(crate) fn new(offset: Offset) -> Disk {
+        Disk { offset, disk: MemoryDisk::new() }
+    }
+
+    pub(crate) fn start(&self, set: &Arc<SimSet>, seat: usize, network: &Arc<Network>, options: &element::Options) {
+        set.start(seat, |log| {
+            let clock = Arc::new(Clock::new(Arc::new(self.offset.clone())));
+            let location = StoreLocation::Memory(self.disk.clone());
+            let element =
+                ReplicaSet::open(set.set, &location, clock, options.clone()).expect("a store in memory opens");
+            let port = Port { network: Arc::clone(network), local_seat: None, ignore_index: false };
+            element.attach(log, Arc::new(port));
+            element
+        });
     }
 }
 
@@ -134,7 +182,7 @@ impl World {
         let drawn = |rng: &Rng| Feature::ALL.into_iter().filter(|_| rng.chance(40)).collect();
         let on: BTreeSet<Feature> = features.map_or_else(|| drawn(&rng), |f| f.iter().copied().collect());
         let has = |feature| on.contains(&feature);
-        let time = Arc::new(SimTime { begin: Instant::now() });
+        let time = SimTime::now();
         let straddle = has(Feature::Straddle);
         let set_count = if straddle || rng.chance(60) { 2 } else { 3 };
         let replicas = rng.within(2, 3);
@@ -161,22 +209,20 @@ impl World {
             options.garbage_interval = Duration::from_millis(*rng.pick(&[5, 50]));
         }
         options.recent_commits_max = *rng.pick(&[1, 4, 65_536]);
+        let mut seats = Vec::new();
         for (number, set) in sets.iter().enumerate() {
             let ahead = if straddle && number == 0 && rng.chance(70) { 100_000 } else { 0 };
-            for seat in 0..replicas {
-                let ms = ahead + rng.below(*rng.pick(&[1, 50, 20_000])) as u64;
-                let clock = Clock::new(Arc::new(Offset { time: Arc::clone(&time), ms }));
-                let disk = StoreLocation::Memory(MemoryDisk::new());
-                let element = ReplicaSet::open(set.set, &disk, Arc::new(clock), options.clone())
-                    .expect("a store in memory opens");
-                let port = Port { network: Arc::clone(&network), local_seat: None, ignore_index: false };
-                element.attach(set.log_of(seat), Arc::new(port));
-                set.sit(seat, element);
+            let seat = |_| Disk::new(Offset::new(&time, ahead + rng.below(*rng.pick(&[1, 50, 20_000])) as u64));
+            seats.push((0..replicas).map(seat).collect::<Vec<_>>());
+            for (seat, disk) in seats[number].iter().enumerate() {
+                disk.start(set, seat, &network, &options);
             }
             set.change_leader(rng.below(replicas), 0);
         }
         let world = Arc::new(World {
             gateways: Vec::new(),
+            seats,
+            options,
             incarnations: (0..2).map(|_| AtomicU64::new(0)).collect(),
             rng,
             on,
@@ -222,7 +268,7 @@ impl World {
         let local_seat = self.has(Feature::Follower).then_some(at);
         let port = Port { network: Arc::clone(&self.network), local_seat, ignore_index: self.broken.ignore_index };
         let ms = self.rng.below(20_000) as u64;
-        let clock = Arc::new(Clock::new(Arc::new(Offset { time: Arc::clone(&self.time), ms })));
+        let clock = Arc::new(Clock::new(Arc::new(Offset::new(&self.time, ms))));
         let mut config = coordinator::Config {
             follower_lag: Duration::from_millis(*self.rng.pick(&[0, 10, 1000])),
             lock_timeout: Duration::from_secs(2),
@@ -264,16 +310,26 @@ impl World {
     /// Lets clients work under disturbances, then heals everything and looks at what is left.
     pub(crate) async fn run(self: &Arc<Self>) -> Result<(), String> {
         let rng = &self.rng;
-        let mut hands = Vec::new();
+        let mut hands = JoinSet::new();
         let rates = Rates {
             commit: *rng.pick(&[150, 400, 900]),
             follow: *rng.pick(&[50, 300, 900]),
-            change: if self.has(Feature::Deposed) { *rng.pick(&[5, 20]) } else { *rng.pick(&[0, 0, 5]) },
+            change: if self.has(Feature::Deposed) { *rng.pick(&[5, 20, 60]) } else { *rng.pick(&[0, 0, 5]) },
             step_down: *rng.pick(&[5, 50]),
         };
         for set in &self.sets {
-            hands.push(tokio::spawn(Arc::clone(self).drive(Arc::clone(set), rates.clone())));
+            hands.spawn(Arc::clone(self).drive(Arc::clone(set), rates.clone()));
         }
+        tokio::select! {
+            biased;
+            // A hand never ends, but for a broken invariant.
+            Some(_) = hands.join_next() => Err("a replica broke an invariant".into()),
+            ended = self.work_and_heal() => ended.and_then(|()| self.verdict()),
+        }
+    }
+
+    async fn work_and_heal(self: &Arc<Self>) -> Result<(), String> {
+        let rng = &self.rng;
         let mut clients = Vec::new();
         let spawn = |gateway: usize| {
             let client = workload::client(Arc::clone(self), gateway, rng.within(1, 3));
@@ -300,10 +356,11 @@ impl World {
             set.stall(false);
         }
         for (_, client) in clients {
-            if let Err(error) = client.await
-                && error.is_panic()
-            {
-                self.complain("a client panicked".into());
+            // Far more than all their timeouts together.
+            match tokio::time::timeout(Duration::from_secs(600), client).await {
+                Err(_) => return Err("a client waits for ever".into()),
+                Ok(Err(error)) if error.is_panic() => self.complain("a client panicked".into()),
+                Ok(_) => {}
             }
         }
         self.heal();
@@ -319,10 +376,8 @@ impl World {
         if tokio::time::timeout(Duration::from_secs(60), told).await.is_err() {
             return Err("outcomes are not told in the end".into());
         }
-        for hand in hands {
-            hand.abort();
-        }
-        self.verdict()
+        let same = tokio::time::timeout(Duration::from_secs(60), self.compare_replicas()).await;
+        same.map_err(|_| "no checkpoint is reached in the end")?
     }
 
     fn heal(&self) {
@@ -363,7 +418,45 @@ impl World {
                     set.step_down(seat);
                 }
             }
+            if self.has(Feature::Garbage) && per_mille(100) {
+                // Versions go once the threshold is on disk.
+                set.flush(rng.below(set.replicas()));
+            }
+            if self.has(Feature::Restart) && !set.stalled() && per_mille(10) {
+                let seat = rng.below(set.replicas());
+                if rng.chance(50) {
+                    set.flush(seat);
+                } else {
+                    if set.leader() == seat {
+                        set.change_leader((seat + 1) % set.replicas(), rng.below(set.in_flight() + 1));
+                    }
+                    self.seats[set.set as usize - 1][seat].start(&set, seat, &self.network, &self.options);
+                }
+            }
         }
+    }
+
+    /// Whether all replicas of each set hold the same rows.
+    async fn compare_replicas(&self) -> Result<(), String> {
+        for set in &self.sets {
+            let nonce = self.event();
+            let clock = crate::clock::Timestamp::ZERO;
+            let operation = Operation::Checkpoint { nonce };
+            let request = Request { sender: Sender::Set(set.set), clock, operation };
+            let response = set.element(set.leader()).serve(request).await;
+            if response.result != Ok(Reply::Checkpoint) {
+                return Err(format!("no checkpoint: {:?}", response.result));
+            }
+            let hashes = (0..set.replicas()).map(|seat| {
+                set.catch_up(seat, usize::MAX);
+                set.element(seat).verify_hash(nonce)
+            });
+            let hashes: Vec<_> = hashes.collect();
+            if hashes[0].is_none() || hashes.iter().any(|hash| *hash != hashes[0]) {
+                return Err(format!("replicas of set {} differ: {hashes:?}", set.set));
+            }
+        }
+        Ok(())
     }
 
     fn verdict(&self) -> Result<(), String> {
@@ -403,6 +496,12 @@ impl World {
             }
         }
         committed
+    }
+
+    /// How many transactions were committed, refused, unknown.
+    pub(crate) fn tally(&self) -> [usize; 3] {
+        let history = self.history.lock();
+        [Told::Committed, Told::Refused, Told::Unknown].map(|told| history.iter().filter(|r| r.told == told).count())
     }
 
     /// The history, for the report of a failure.

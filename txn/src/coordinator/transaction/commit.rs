@@ -200,9 +200,10 @@ impl Transaction {
         };
         promise.kept();
         failpoint::hit("gateway.before_outcomes");
+        let told = if shared_breaks(&shared).forget { id.detached() } else { Arc::clone(id) };
         for (part, vote) in self.parts.iter_mut().filter(|part| part.involved()).zip(&votes) {
             if !matches!(vote, Vote::No) {
-                part.link.tell(News::Outcome(outcome), id);
+                part.link.tell(News::Outcome(outcome), &told);
                 part.hold = None;
             }
         }

@@ -142,3 +142,19 @@ async fn a_prepare_that_comes_after_the_end_of_its_transaction_is_aborted() {
     assert_eq!(pair.a.status(1, false).await, TxnStatus::Ended(Outcome::Aborted));
     assert_eq!(pair.a.get("a").await, None);
 }
+
+#[tokio::test]
+async fn nobody_waits_at_a_closed_element() {
+    let pair = Pair::new();
+    prepare_at(&pair.a, "a").await;
+    let (snapshot, index) = pair.a.snapshot().await;
+    let reads = [ReadOp::Get { key: b("a") }];
+    let patience = Patience { txn: None, age: 0, holds_locks: false, limit_ms: 60_000 };
+    let behind_an_intent = pair.a.element.read_at(snapshot, index, &patience, &reads);
+    let ahead_of_the_log = pair.a.element.read_at(snapshot, index + 100, &patience, &reads);
+    let close = async { pair.a.element.close().unwrap() };
+    let (one, other, ()) = tokio::join!(behind_an_intent, ahead_of_the_log, close);
+    let gone = Err(Failure::NotLeader { hint: None });
+    assert_eq!((one, other), (gone.clone(), gone.clone()));
+    assert_eq!(pair.a.element.read_at(snapshot, index + 100, &patience, &reads).await, gone, "nor begins to");
+}
