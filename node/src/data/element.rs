@@ -262,7 +262,8 @@ impl StateMachine for Element {
             .map_err(|e| failed(&format!("{e:#}")))?;
         self.join(&replica);
         let old = std::mem::replace(&mut *self.replica.write(), replica.clone());
-        old.lost_leadership();
+        // Ends those who wait at it; what it could not flush is removed with it.
+        let _ = old.close();
         drop(old);
         remove_others(&self.directory, generation);
         self.applied.send_replace(replica.applied());

@@ -235,6 +235,11 @@ impl Record {
              use 1 (no copies) or 3"
         );
         ensure!(
+            instances == 1 || instances.is_multiple_of(3),
+            "--instances {instances}: every row has a copy in each of three data space groups, which must be equally large; \
+             use 1, 3, 6 or 9"
+        );
+        ensure!(
             instances <= INSTANCES_MAX,
             "--instances {instances}: the demo runs at most {INSTANCES_MAX} on one machine"
         );
@@ -345,9 +350,10 @@ mod tests {
     }
 
     #[test]
-    fn two_instances_are_refused_with_the_reason() {
+    fn numbers_of_instances_that_make_no_grid_are_refused_with_the_reason() {
         let folder = tempfile::tempdir().unwrap();
         assert!(refused(&DemoArgs { instances: Some(2), ..args(folder.path()) }).contains("no majority"));
+        assert!(refused(&DemoArgs { instances: Some(4), ..args(folder.path()) }).contains("data space groups"));
         assert!(!folder.path().join("demo.lock").exists(), "nothing is made for a refused demo");
     }
 
