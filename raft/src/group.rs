@@ -299,7 +299,8 @@ impl Group {
             let _token = token;
             machine::flush(flushing.as_ref())
         });
-        let state = state.await??;
+        // A store that cannot keep what it holds must not go on acknowledging.
+        let state = state.await?.unwrap_or_else(|error| crate::fatal(&format!("flush {id}: {error}")));
         let Some(last) = state.0.as_ref().map(|id| id.index) else { return Ok(()) };
         *durable.lock() = Some(state);
         let needed = outgoing.least().and_then(|(least, _)| least).map_or(u64::MAX, |id| id.index);

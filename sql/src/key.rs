@@ -17,7 +17,8 @@
 //!   the decimal exponent e of 0.d₁d₂… × 10^e (i16, offset 32768), pairs of digits plus one, and `00`; all complemented if negative.
 //! - `interval`: its length in microseconds with months of 30 days (i128, sign flipped), as PostgreSQL compares it.
 //!
-//! Decoding gives back an equal value. What equality leaves out is lost: see [`is_lossless`].
+//! Decoding gives back an equal value. What equality leaves out is lost: trailing zeros of a `numeric` without a declared scale, how an
+//! `interval` is composed, the sign of a float's 0.
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
@@ -35,17 +36,6 @@ pub const STORAGE_ID_LENGTH: usize = 4;
 const VALUE: u8 = 0x01;
 const ZERO: u8 = 0x80;
 const NULL: u8 = 0xFF;
-
-/// Whether decoding gives back the very value for a column of this type, and not only an equal one: then the row need not hold
-/// it again. `character(n)` is padded again by its type; `numeric` without a declared scale, `interval` and floats (-0) are not.
-pub fn is_lossless(ty: &Type) -> bool {
-    match ty {
-        Type::Numeric(modifier) => modifier.is_some(),
-        Type::Char(length) => length.is_some(),
-        Type::Interval | Type::Float4 | Type::Float8 => false,
-        other => is_supported(other),
-    }
-}
 
 /// Whether a column of this type may be part of a key.
 pub fn is_supported(ty: &Type) -> bool {

@@ -34,7 +34,6 @@ pub(crate) use compare::canonical_bits;
 pub(crate) use time_zone::abbreviation_offset;
 
 use crate::error::Error;
-use crate::types::Type;
 
 /// One value of any type, or NULL.
 #[derive(Clone, Debug)]
@@ -146,31 +145,6 @@ impl Value {
             _ => 0,
         };
         std::mem::size_of::<Value>() + shared
-    }
-
-    /// The type that a value of this shape has if nothing else is known; `Unknown` for NULL.
-    pub fn natural_type(&self) -> Type {
-        match self {
-            Value::Null => Type::Unknown,
-            Value::Bool(_) => Type::Bool,
-            Value::Int16(_) => Type::Int16,
-            Value::Int32(_) => Type::Int32,
-            Value::Int64(_) => Type::Int64,
-            Value::Float4(_) => Type::Float4,
-            Value::Float8(_) => Type::Float8,
-            Value::Numeric(_) => Type::Numeric(None),
-            Value::Text(_) => Type::Text,
-            Value::Char(_) => Type::Char(None),
-            Value::Bytes(_) => Type::Bytea,
-            Value::Date(_) => Type::Date,
-            Value::Time(_) => Type::Time(None),
-            Value::Timestamp(_) => Type::Timestamp(None),
-            Value::TimestampTz(_) => Type::TimestampTz(None),
-            Value::Interval(_) => Type::Interval,
-            Value::Uuid(_) => Type::Uuid,
-            Value::Oid(_) => Type::Oid,
-            Value::Array(array) => Type::Array(Box::new(array.element_type().clone())),
-        }
     }
 }
 

@@ -448,6 +448,7 @@ impl<'a> Applier<'a> {
             let batch = std::mem::take(&mut self.batch);
             self.store.write(batch)?;
             self.rows.clear();
+            crate::failpoint::hit("element.while_installing");
             if next == end {
                 break;
             }

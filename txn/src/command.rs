@@ -1,7 +1,7 @@
 //! What enters a replica set's log, and what apply replies.
 //!
-//! Every command carries the term it was validated in, since apply ignores it in any other (ARCHITECTURE §6, rule 9), and a
-//! timestamp; timestamps of applied commands rise along the log.
+//! Every command carries the term it was validated in, since apply ignores it in any other (rule 9 in
+//! `docs/transactions.md`), and a timestamp; timestamps of applied commands rise along the log.
 
 use bytes::Bytes;
 

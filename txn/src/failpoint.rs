@@ -9,10 +9,13 @@ use std::sync::OnceLock;
 
 /// All points.
 pub const NAMES: &[&str] = &[
+    "gateway.after_stage",
     "gateway.before_prepare",
     "gateway.after_first_prepare",
     "gateway.after_prepares",
     "gateway.before_outcomes",
+    "element.after_stage",
+    "element.while_installing",
     "element.before_prepare",
     "element.after_prepare",
     "element.before_outcome",

@@ -35,6 +35,9 @@ const LEADERSHIP_INTERVAL: Duration = Duration::from_secs(1);
 /// A leader that has just come to lead keeps leading for a while, so that failures close to each other do not make it wander.
 const LEADERSHIP_REST: Duration = Duration::from_secs(3);
 
+/// So much longer while large transactions are under way here, which would have to begin anew.
+const STAGED_PATIENCE: Duration = Duration::from_secs(300);
+
 /// How often a store is flushed, so that a restart replays little and old log entries can go.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -432,7 +435,7 @@ impl Duties {
             _ => {}
         }
         if due(&mut self.leadership_at, LEADERSHIP_INTERVAL) {
-            self.hand_over(&group, order, surroundings).await;
+            self.hand_over(element, &group, order, surroundings).await;
             if self.leading_since.is_some() {
                 self.membership.look(&group, order, &surroundings.raft_runtime);
             }
@@ -463,8 +466,9 @@ impl Duties {
     }
 
     /// Hands leadership to the preferred leader once that one is back and reachable.
-    async fn hand_over(&self, group: &Group, order: &ElementOrder, surroundings: &Surroundings) {
-        let rested = self.leading_since.is_some_and(|since| since.elapsed() >= LEADERSHIP_REST);
+    async fn hand_over(&self, element: &Element, group: &Group, order: &ElementOrder, surroundings: &Surroundings) {
+        let rest = if element.replica().status().staged == 0 { LEADERSHIP_REST } else { STAGED_PATIENCE };
+        let rested = self.leading_since.is_some_and(|since| since.elapsed() >= rest);
         if !rested || order.preferred_leader == order.element {
             return;
         }

@@ -113,11 +113,6 @@ impl Access {
         self.reverse = first.descending;
         true
     }
-
-    /// Whether all rows of the table are read.
-    pub fn is_full_scan(&self) -> bool {
-        matches!(&self.path, Path::Range(range) if range.prefix.is_empty() && range.lower.is_none() && range.upper.is_none())
-    }
 }
 
 /// The codec of a table's rows.

@@ -93,6 +93,28 @@ async fn a_gateway_that_dies_after_all_prepared_has_committed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn when_all_die_after_all_prepared_it_is_committed_at_their_return() {
+    let mut grid = grid_with_rows().await;
+    grid.kill(2);
+    grid.restart_with(2, &["gateway.after_prepares=exit".to_owned()]);
+    grid.settled().await;
+    grid.leaders_spread().await;
+    let told = grid.session(2).batch("UPDATE spread SET v = v + 1").await;
+    assert!(matches!(told, Err(Failure::Unknown(_))), "the connection broke during a commit: {told:?}");
+    for number in [1, 3] {
+        grid.kill(number);
+    }
+    for number in 1..=3 {
+        grid.restart(number);
+    }
+    grid.settled().await;
+    for number in 1..=3 {
+        assert_eq!(grid.session(number).number("SELECT sum(v) FROM spread").await.unwrap(), ROWS);
+    }
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_participant_may_die_at_any_step() {
     let mut grid = grid_with_rows().await;
     for failpoint in

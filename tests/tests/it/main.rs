@@ -12,3 +12,4 @@ mod links;
 mod pgbench;
 mod refusals;
 mod sql_basics;
+mod staged;

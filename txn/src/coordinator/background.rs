@@ -119,8 +119,8 @@ async fn resolve(shared: Arc<Shared>, found: InDoubt) {
 }
 
 /// Finds out what became of a transaction by asking its participants, each of which refuses it for good if it knows
-/// nothing of it (ARCHITECTURE §6, "In doubt"). `prepared` says what is known already. `Ok(None)`: it was forgotten, or the
-/// time given is over.
+/// nothing of it (`docs/transactions.md`, "It is in doubt"). `prepared` says what is known already. `Ok(None)`: it was
+/// forgotten, or the time given is over.
 pub(crate) async fn settle(
     shared: &Shared,
     txn: TxnId,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Bounds of a coordinator. The defaults are those of DECISIONS.
+/// Bounds of a coordinator.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// How long a replica set may be without a reachable leader before operations on it fail (58000), and how long a lost

@@ -92,9 +92,4 @@ impl TxnError {
             Refusal::Limit(text) => TxnError::Limit(text),
         }
     }
-
-    /// True if the transaction may be repeated as it is (40001).
-    pub fn is_retry(&self) -> bool {
-        matches!(self, TxnError::Retry { .. })
-    }
 }

@@ -1,6 +1,7 @@
 //! Transaction ids of one gateway process, and its low watermark: every id below it is finished, that is, its client has been
 //! answered and its outcome is applied at every replica set that could hold something of it. A set that has the
-//! watermark in its log may forget those outcomes, and answers a late duplicate "forgotten" (ARCHITECTURE §6, rule 10).
+//! watermark in its log may forget those outcomes, and answers a late duplicate "forgotten" (rule 10 in
+//! `docs/transactions.md`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

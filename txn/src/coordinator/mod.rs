@@ -1,9 +1,9 @@
 //! The gateway's part of transactions: a [`Coordinator`] for each gateway process and database, and its [`Transaction`]s.
 //!
 //! A transaction reads at one snapshot S, buffers its writes, and commits with one message to the only set involved or
-//! with one parallel round of prepares (ARCHITECTURE §6). Read in this order: `transaction` is what a session sees, `lane`
-//! how the sessions' snapshot requests are joined, `shared` how messages are sent and repeated, `background` what goes on
-//! after the answer.
+//! with one parallel round of prepares (`docs/transactions.md`, which also has the rules named in comments). Read in this
+//! order: `transaction` is what a session sees, `lane` how the sessions' snapshot requests are joined, `shared` how
+//! messages are sent and repeated, `background` what goes on after the answer.
 //!
 //! What it relies on: leaders validate, so nothing here is trusted for correctness but three things. A transaction
 //! that takes data without proof of leadership validates all of it, with proof, before it ends (rules 7 and 11). Nothing

@@ -1,6 +1,6 @@
 //! Snapshots at which transactions of this gateway still read; the oldest travels with every message, and garbage
 //! collection stays below it. A leader that has not heard of one in time is not wrong, only unhelpful: reads below its
-//! threshold are refused (ARCHITECTURE §6, rule 12).
+//! threshold are refused (rule 12 in `docs/transactions.md`).
 
 use std::collections::BTreeMap;
 

@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_decision_follows_the_table_of_the_specification() {
+    fn the_decision_follows_the_table_in_docs_transactions() {
         let prepared = |at| Some(TxnStatus::Prepared(Timestamp(at)));
         let aborted = Some(TxnStatus::Ended(Outcome::Aborted));
         let committed = Some(TxnStatus::Ended(Outcome::Committed(Timestamp(9))));

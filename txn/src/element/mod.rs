@@ -1,5 +1,5 @@
 //! One element of a replica set: its store, what is kept in memory beside it, and, while it leads, the leader's part of the
-//! transaction protocol (ARCHITECTURE §6; the rules named in comments are those of that chapter).
+//! transaction protocol (`docs/transactions.md`; the rules named in comments are those of that text).
 //!
 //! [`ReplicaSet::apply`] is called by the consensus layer, [`ReplicaSet::serve`] by the network for messages to the leader,
 //! [`ReplicaSet::read_at`] by the gateway of the same instance, [`ReplicaSet::tick`] by a timer. Timestamps are assigned and

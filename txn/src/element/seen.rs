@@ -1,4 +1,5 @@
-//! Which transactions' messages a leader has taken: one bit each, for at most one execution in a term (ARCHITECTURE §6, rule 8).
+//! Which transactions' messages a leader has taken: one bit each, for at most one execution in a term (rule 8 in
+//! `docs/transactions.md`).
 
 use std::collections::BTreeMap;
 

@@ -61,7 +61,11 @@ impl ReplicaSet {
             Ok(leader.propose(log, at, command, Some(txn)))
         });
         match proposal {
-            Ok(proposal) => answer(self.applied_reply(proposal).await?),
+            Ok(proposal) => {
+                let applied = self.applied_reply(proposal).await?;
+                crate::failpoint::hit("element.after_stage");
+                answer(applied)
+            }
             Err(Failure::Refused(refusal @ Refusal::Duplicate { .. })) => {
                 self.prove(term).await?;
                 Err(Failure::Refused(refusal))

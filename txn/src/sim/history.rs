@@ -2,7 +2,7 @@
 //!
 //! [`strictly_serializable`] looks by brute force for an order of all committed and some unknown transactions that fits
 //! real time and explains every read. [`timestamp_order_is_serial`] replays the writers by commit timestamp: a cut at
-//! any timestamp is then consistent. Both are ports of the protocol model's.
+//! any timestamp is then consistent.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

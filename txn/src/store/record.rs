@@ -1,6 +1,6 @@
 //! How an element writes versions, prepare records, outcomes and staged writes to its store.
 //!
-//! A version keeps up to three timestamps (ARCHITECTURE §6, rule 3): when it was prepared, committed, and when its
+//! A version keeps up to three timestamps (rule 3 in `docs/transactions.md`): when it was prepared, committed, and when its
 //! outcome was applied here. Versions written by this set alone have one timestamp for all three.
 //!
 //! | family | key | value |

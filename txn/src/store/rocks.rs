@@ -15,13 +15,17 @@ use rocksdb::checkpoint::Checkpoint;
 use rocksdb::compaction_filter::{CompactionFilter, Decision};
 use rocksdb::compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory};
 use rocksdb::{
-    BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB,
-    DBCompressionType, FlushOptions, LogLevel, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
+    CompactOptions, DB, DBCompressionType, FlushOptions, LogLevel, Options, ReadOptions, WriteBatch,
+    WriteBufferManager, WriteOptions,
 };
 
 use super::StoreError;
 use super::kv::{Batch, Change, Completion, EntryVisitor, Family, Fill, KeyRange, Kv, Visitor};
 use super::thresholds::{DurableThresholds, Thresholds};
+
+/// Size of the pieces of indexes and filters, in bytes.
+const METADATA_BLOCK: usize = 4 << 10;
 
 /// Memory that all element stores of a process share.
 #[derive(Clone)]
@@ -184,6 +188,12 @@ fn family_options(family: Family, memory: &StoreMemory, thresholds: &Arc<Durable
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     table.set_format_version(5);
+    // In one piece, the index and the filter of a large file take megabytes, and a look-up that does not find them cached reads all of it.
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_metadata_block_size(METADATA_BLOCK);
+    table.set_pin_top_level_index_and_filter(true);
+    table.set_cache_index_and_filter_blocks_with_high_priority(true);
     if family != Family::History {
         table.set_bloom_filter(10.0, false);
         table.set_whole_key_filtering(true);

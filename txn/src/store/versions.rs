@@ -1,7 +1,7 @@
 //! How rows are read: at a snapshot, newest, or only whether they have changed.
 //!
 //! A version is visible at a snapshot when its commit and its outcome are at or below it, uncertain when only its prepare is
-//! (ARCHITECTURE §6, rule 3). `rows` holds every key that has a version anybody may still read, so a scan walks `rows` alone
+//! (rule 3 in `docs/transactions.md`). `rows` holds every key that has a version anybody may still read, so a scan walks `rows` alone
 //! and looks into `history` only for keys whose newest version is too new. Both are read without a common picture: a version
 //! moves from `rows` to `history` in the batch that writes its successor, so whoever finds the successor first
 //! finds the version after it.

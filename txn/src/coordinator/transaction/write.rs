@@ -8,6 +8,7 @@ use crate::coordinator::RetryCause;
 use crate::coordinator::error::TxnError;
 use crate::coordinator::link::Hold;
 use crate::coordinator::shared::{Delivered, Shared};
+use crate::failpoint;
 use crate::protocol::{Operation, SetId, TxnId, Write};
 
 /// The longest key and value of one write, together: it must fit into one staged batch.
@@ -95,7 +96,7 @@ impl Part {
             self.staged += 1;
             let stage = |term| Operation::Stage { term, txn, batch, writes: writes.clone() };
             match shared.deliver(&self.link, stage).await? {
-                Delivered::Done => {}
+                Delivered::Done => failpoint::hit("gateway.after_stage"),
                 Delivered::Refused(refusal) => return Err(TxnError::refused(refusal, Some(txn))),
                 Delivered::Never => return Err(TxnError::Unavailable { set: self.link.set }),
                 // Nothing is committed before its prepare, so this is a plain failure.

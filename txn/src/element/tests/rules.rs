@@ -1,4 +1,4 @@
-//! The rules of ARCHITECTURE §6, one test each, as far as they live in a replica set.
+//! The rules of `docs/transactions.md`, one test each, as far as they live in a replica set.
 
 use super::*;
 use crate::protocol::Outcome;
