@@ -160,7 +160,7 @@ impl SessionTransaction {
         let led = self.wrote_to.iter().copied().find(|set| self.database.router.leads(*set));
         let set = led.unwrap_or_else(|| self.reading_set());
         let keys: Vec<Bytes> = tables.iter().map(|table| table_key(*table)).collect();
-        let rows = self.txn.get(set, &keys).await.map_err(self.fail())?;
+        let rows = self.txn.get_to_check(set, &keys).await.map_err(self.fail())?;
         self.compare(set, tables, rows).await
     }
 

@@ -374,7 +374,7 @@ mod tests {
         assert!(layout.is_complete());
         assert_eq!(Some(layout.instances()[0].sql_port), first.base_port);
         drop(layout);
-        assert!(refused(&DemoArgs { instances: Some(5), ..again }).contains("--instances 3"));
+        assert!(refused(&DemoArgs { instances: Some(6), ..again }).contains("--instances 3"));
     }
 
     #[test]

@@ -44,6 +44,8 @@ struct State {
     surroundings: Option<Surroundings>,
     routers: HashMap<u32, Arc<Router>>,
     by_name: HashMap<String, Known>,
+    /// Whether orders have come since the process began: before that, nothing is known of any database.
+    informed: bool,
 }
 
 struct Known {
@@ -102,6 +104,7 @@ impl KnownDatabases {
     /// Takes over which databases there are. Must be called within a tokio runtime.
     pub fn take_orders(&self, orders: &Orders) {
         let mut state = self.state.write();
+        state.informed = true;
         for directory in &orders.databases {
             let router = state.router(directory.number);
             router.set_directory(&directory.sets);
@@ -162,6 +165,11 @@ impl Databases for KnownDatabases {
             if state.surroundings.is_none() {
                 return Err(Error::new(SqlState::CANNOT_CONNECT_NOW, "this instance does not belong to a grid yet")
                     .with_hint("quorate-admin gridCreate makes one."));
+            }
+            if !state.informed {
+                let text = "this instance is starting and does not know its databases yet";
+                return Err(Error::new(SqlState::CANNOT_CONNECT_NOW, text)
+                    .with_hint("Try again in a moment, or ask another instance."));
             }
             return Err(Error::new(SqlState::INVALID_CATALOG_NAME, format!("database \"{name}\" does not exist"))
                 .with_hint("quorate-admin dbStatus lists the databases."));

@@ -66,5 +66,6 @@ async fn a_transaction_above_its_memory_is_staged_and_stays_atomic() {
     assert_eq!(grid.session(2).number("SELECT count(*) FROM t").await.unwrap(), 0);
     session.batch(fill).await.unwrap();
     assert_eq!(grid.session(3).number("SELECT count(*) FROM t").await.unwrap(), 50_000);
+    assert_eq!(session.refused(fill).await, "23505", "a duplicate within it is found and named");
     grid.finish().await;
 }

@@ -1,7 +1,7 @@
 //! Canaries: the simulation with one rule left out must notice it, else it proves nothing about that rule.
 
+use super::run;
 use super::world::{Broken, Feature};
-use super::{number, run};
 
 /// A rule left out, the disturbances under which its absence shows soonest, and a seed that has shown it.
 struct Canary {
@@ -80,23 +80,4 @@ fn every_rule_left_out_is_noticed() {
         }
     }
     assert!(missed.is_empty(), "not noticed: {missed:?}");
-}
-
-/// To choose features and seeds: how many of `QUORATE_RUNS` seeds notice the rules whose names begin with `QUORATE_RULE`, under the
-/// features named in `QUORATE_FEATURES`.
-#[test]
-#[ignore = "a tool"]
-fn how_often_rules_left_out_are_noticed() {
-    let runs = number("QUORATE_RUNS").unwrap_or(1000);
-    let rule = std::env::var("QUORATE_RULE").unwrap_or_default();
-    let named = std::env::var("QUORATE_FEATURES").ok();
-    for canary in canaries().into_iter().filter(|canary| canary.rule.starts_with(&rule)) {
-        let is_named = |feature: &Feature, names: &String| names.split(',').any(|name| name == format!("{feature:?}"));
-        let features = named.as_ref().map_or(canary.features.to_vec(), |names| {
-            Feature::ALL.into_iter().filter(|feature| is_named(feature, names)).collect()
-        });
-        let found: Vec<_> = (1..=runs).filter_map(|seed| Some((seed, canary.notices(seed, &features)?))).collect();
-        let some = &found[..found.len().min(5)];
-        println!("{} under {features:?}: {} of {runs}, for example {some:?}", canary.rule, found.len());
-    }
 }

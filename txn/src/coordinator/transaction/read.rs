@@ -58,6 +58,12 @@ impl Transaction {
     /// Reads keys of one set at the snapshot, own writes included; one answer a key.
     pub async fn get(&mut self, set: SetId, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, TxnError> {
         self.usable()?;
+        self.get_to_check(set, keys).await
+    }
+
+    /// [`Transaction::get`], even after a failure within a large change: to find out whether the error itself stands. Only for keys that the
+    /// transaction does not write.
+    pub async fn get_to_check(&mut self, set: SetId, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, TxnError> {
         let at = self.part(set);
         let own = &self.parts[at].writes;
         let reads: Vec<ReadOp> =
