@@ -149,12 +149,14 @@ impl ReplicaSet {
             let staged = state.staged.contains_key(&txn);
             let now = self.now();
             let leader = leader(&mut state);
-            if leader.taken.contains_key(&txn) || leader.flight_claims.claims(txn) || leader.flight_staged.claims(txn) {
+            // A batch on its way is refused behind itself in the log; left there, it would stand in the way of the transaction's repetition.
+            let staging = leader.flight_staged.claims(txn);
+            if leader.flight_claims.claims(txn) || (leader.taken.contains_key(&txn) && !staging) {
                 return Ok(Reply::Done);
             }
             leader.seen.insert(txn);
             leader.locks.release(now, txn);
-            staged.then(|| {
+            (staged || staging).then(|| {
                 let at = leader.assign(&self.clock, Timestamp::ZERO);
                 self.log().map(|log| leader.propose(log, at, Command::Refuse { txn }, None))
             })
