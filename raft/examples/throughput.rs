@@ -5,7 +5,7 @@
 //! Prints rates, latencies and the CPU that all three hosts took together. The state machine only keeps a list, so this is the cost of
 //! replication alone.
 
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![allow(clippy::unwrap_used, reason = "in a measurement a panic is the report")]
 
 use std::time::{Duration, Instant};
 
