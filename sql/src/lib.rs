@@ -18,6 +18,7 @@ pub mod error;
 pub mod format;
 pub mod functions;
 pub mod key;
+pub mod keywords;
 pub mod row;
 pub mod types;
 pub mod value;

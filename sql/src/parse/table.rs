@@ -12,6 +12,7 @@ use super::statement::{
 };
 use super::{Positions, Reader, Stop, fold};
 use crate::error::{Error, SqlState};
+use crate::keywords;
 
 /// Storage parameters of PostgreSQL that change nothing here; others are refused.
 const ACCEPTED_OPTIONS: &[&str] =
@@ -126,7 +127,9 @@ impl TableName {
         let parts: Option<Vec<&ast::Ident>> = name.0.iter().map(|part| part.as_ident()).collect();
         let parts = parts.ok_or_else(|| Error::syntax(format!("{name} is not the name of a table")))?;
         let position = parts.first().and_then(|first| positions.at(first.span.start));
-        if let Some(word) = parts.first().filter(|part| part.quote_style.is_none() && is_reserved(&part.value)) {
+        if let Some(word) =
+            parts.first().filter(|part| part.quote_style.is_none() && !keywords::can_name_a_table(&part.value))
+        {
             let error = Error::syntax(format!("syntax error at or near \"{}\"", word.value));
             return Err(match position {
                 Some(position) => error.at(position),
@@ -139,63 +142,6 @@ impl TableName {
             _ => Err(Error::unsupported("a reference to another database", "Connect to that database.")),
         }
     }
-}
-
-/// Words of PostgreSQL's grammar that can follow a place where a table's name is missing, and name none without quotes.
-fn is_reserved(word: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "all",
-        "and",
-        "as",
-        "asc",
-        "case",
-        "cast",
-        "check",
-        "create",
-        "default",
-        "desc",
-        "distinct",
-        "do",
-        "else",
-        "end",
-        "except",
-        "false",
-        "fetch",
-        "for",
-        "foreign",
-        "from",
-        "grant",
-        "group",
-        "having",
-        "in",
-        "into",
-        "intersect",
-        "limit",
-        "not",
-        "null",
-        "offset",
-        "on",
-        "only",
-        "or",
-        "order",
-        "primary",
-        "references",
-        "returning",
-        "select",
-        "table",
-        "then",
-        "to",
-        "true",
-        "union",
-        "unique",
-        "user",
-        "using",
-        "when",
-        "where",
-        "window",
-        "with",
-    ];
-    WORDS.iter().any(|reserved| word.eq_ignore_ascii_case(reserved))
 }
 
 /// Splits the tokens of CREATE TABLE into those of SQL and those of the distribution clause.
