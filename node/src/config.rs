@@ -318,6 +318,7 @@ impl Config {
             "at least election_max, or no operation outlives an ordinary failover".to_owned(),
         );
         rule("log_retention", self.log_retention >= 16 << 20, "at least 16MiB".to_owned());
+        rule("log_retention_time", self.log_retention_time >= ms(1000), "at least 1s".to_owned());
     }
 }
 

@@ -311,7 +311,9 @@ impl Group {
         raft.trigger().snapshot().await.map_err(|e| fail(&e))?;
         let known = |m: &RaftMetrics<Types>| m.snapshot.as_ref().is_some_and(|id| id.index >= last);
         raft.wait(Some(QUORUM_WAIT)).metrics(known, "flushed state is known").await.map_err(|e| fail(&e))?;
-        raft.trigger().purge_log(upto).await.map_err(|e| fail(&e))
+        raft.trigger().purge_log(upto).await.map_err(|e| fail(&e))?;
+        tracing::debug!(group = %id, upto, "the log was purged");
+        Ok(())
     }
 
     /// Stops the element: no more proposals, votes or applies once this returns. The machine stays open for its owner to close.

@@ -153,6 +153,11 @@ impl Grid {
         &mut self.instances[number - 1]
     }
 
+    /// What an instance has logged.
+    pub fn log_text(&self, number: usize) -> String {
+        self.instances[number - 1].log_text()
+    }
+
     /// Number of instances.
     pub fn size(&self) -> usize {
         self.instances.len()

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+/// What is logged: the default, and what consensus does about logs and copies.
+const LOGS: &str = "info,openraft=off,quorate_raft=debug";
+
 /// A program of this build, beside the tests' own binary.
 ///
 /// # Panics
@@ -64,6 +67,7 @@ impl Instance {
         let mut command = Command::new(program("quorate"));
         // It ends with the test process, even if that is killed: its standard input closes then.
         command.arg("start").arg("--config").arg(self.folder.join("quorate.toml")).arg("--exit-with-parent");
+        command.env("QUORATE_LOG", LOGS);
         for failpoint in failpoints {
             command.arg("--failpoint").arg(failpoint);
         }

@@ -38,7 +38,7 @@ const LEADERSHIP_REST: Duration = Duration::from_secs(3);
 /// So much longer while large transactions are under way here, which would have to begin anew.
 const STAGED_PATIENCE: Duration = Duration::from_secs(300);
 
-/// How often a store is flushed, so that a restart replays little and old log entries can go.
+/// How often a store is flushed, so that a restart replays little and old log entries can go. More often if log is kept for less.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Gives an element the way to its database's other sets.
@@ -440,7 +440,7 @@ impl Duties {
                 self.membership.look(&group, order, &surroundings.raft_runtime);
             }
         }
-        if due(&mut self.flushed_at, FLUSH_INTERVAL)
+        if due(&mut self.flushed_at, FLUSH_INTERVAL.min(surroundings.log_retention_time))
             && let Err(error) = group.flush_and_purge(self.retained(&group, surroundings)).await
         {
             tracing::warn!(element = order.element, %error, "cannot flush");
