@@ -4,12 +4,15 @@
 
 mod admin;
 mod configuration;
+mod copies;
 mod demo;
 mod in_doubt;
 mod kills;
 mod limits;
 mod links;
+mod partial;
 mod pgbench;
 mod refusals;
+mod schema_races;
 mod sql_basics;
 mod staged;

@@ -1,0 +1,73 @@
+//! More instances than copies: a replica set that has lost its majority takes its own rows with it and nothing else.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use quorate_tests::grid::{DATABASE, Grid, Options, SETTLE};
+use quorate_tests::wait::eventually;
+
+const ROWS: i64 = 16;
+/// When nobody listens any more at a set's members, that is said in about a second.
+const SAID_WITHIN: Duration = Duration::from_millis(1500);
+
+/// The instances that hold elements of this set.
+async fn instances_of(grid: &Grid, set: u32) -> Vec<usize> {
+    let status = grid.status().await.unwrap();
+    let of_set = status.elements.iter().filter(|element| element.replica_set == set);
+    of_set.map(|element| element.instance.trim_start_matches("instance").parse().unwrap()).collect()
+}
+
+/// The rows that can be read one by one through this instance; every other is refused with 58000 in good time.
+async fn readable(grid: &Grid, through: usize) -> BTreeSet<i64> {
+    let mut session = grid.session(through);
+    let mut found = BTreeSet::new();
+    for id in 1..=ROWS {
+        let start = Instant::now();
+        match session.number(&format!("SELECT v FROM t WHERE id = {id}")).await {
+            Ok(v) => assert_eq!((v, found.insert(id)), (id * 10, true)),
+            Err(failure) => {
+                assert_eq!(failure.code(), Some("58000"), "{failure}");
+                assert!(failure.to_string().contains("replica set"), "it names what is down: {failure}");
+                assert!(start.elapsed() < SAID_WITHIN, "it took {:?}", start.elapsed());
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_set_that_is_gone_takes_only_its_own_rows_with_it() {
+    let mut grid = Grid::start_with(Options { instances: 6, k: 3, replica_sets: 2, ..Options::default() }).await;
+    let (here, there) = (instances_of(&grid, 1).await, instances_of(&grid, 2).await);
+    assert!(here.len() == 3 && there.len() == 3 && here.iter().all(|n| !there.contains(n)), "{here:?}, {there:?}");
+    let mut session = grid.session(here[0]);
+    session.batch("CREATE TABLE t (id bigint PRIMARY KEY, v bigint) DISTRIBUTE BY HASH (id)").await.unwrap();
+    session.batch(&format!("INSERT INTO t SELECT i, i * 10 FROM generate_series(1, {ROWS}) AS g(i)")).await.unwrap();
+    // All management instances are numbered from 1; a majority of the six has to stay, so the set dies of two of its three.
+    grid.kill(there[0]);
+    grid.kill(there[1]);
+    eventually("the status says that the set is down", SETTLE, async || {
+        let status = grid.status().await?;
+        anyhow::ensure!(status.health != "Normal" && status.verdict.contains("replica set 2"), "{}", status.verdict);
+        Ok(())
+    })
+    .await;
+    let found = readable(&grid, here[0]).await;
+    assert!(!found.is_empty() && found.len() < ROWS as usize, "rows of one set of two: {found:?}");
+    assert_eq!(readable(&grid, there[2]).await, found, "the survivor of the lost set is as good a gateway");
+    // Writing works where reading does; what touches both sets is refused as a whole.
+    for id in 1..=ROWS {
+        let outcome = session.batch(&format!("UPDATE t SET v = v WHERE id = {id}")).await;
+        assert_eq!(outcome.is_ok(), found.contains(&id), "{id}: {outcome:?}");
+    }
+    assert_eq!(session.refused("UPDATE t SET v = v + 1").await, "58000");
+    assert_eq!(session.refused("SELECT sum(v) FROM t").await, "58000");
+    for number in [there[0], there[1]] {
+        grid.restart(number);
+    }
+    grid.settled().await;
+    assert_eq!(readable(&grid, here[1]).await.len(), ROWS as usize);
+    assert_eq!(session.number("SELECT sum(v) FROM t").await.unwrap(), ROWS * (ROWS + 1) / 2 * 10);
+    grid.admin().run(&["dbVerify", DATABASE]).await.done().unwrap();
+    grid.finish().await;
+}
