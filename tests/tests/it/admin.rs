@@ -24,7 +24,7 @@ async fn status_shows_an_exit_within_a_second_and_the_return() {
         })
         .await;
         let shown = killed.elapsed();
-        assert!(shown < Duration::from_millis(1500), "the exit of instance{number} was shown after {shown:?}");
+        assert!(shown < Duration::from_secs(1), "the exit of instance{number} was shown after {shown:?}");
         grid.restart(number);
         grid.settled().await;
     }

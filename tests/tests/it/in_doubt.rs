@@ -115,12 +115,48 @@ async fn when_all_die_after_all_prepared_it_is_committed_at_their_return() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_participant_that_dies_while_the_outcome_is_found_out_takes_it_over_from_the_others() {
+    let mut grid = grid_with_rows().await;
+    for (before, failpoint) in (0..).zip(["element.before_outcome", "element.after_outcome"]) {
+        for (number, failpoint) in [(2, "gateway.after_prepares"), (3, failpoint)] {
+            grid.kill(number);
+            grid.restart_with(number, &[format!("{failpoint}=exit")]);
+            grid.settled().await;
+        }
+        grid.leaders_spread().await;
+        let told = grid.session(2).batch("UPDATE spread SET v = v + 1").await;
+        assert!(matches!(told, Err(Failure::Unknown(_))), "the connection broke during a commit: {told:?}");
+        // The gateway is gone, so the participants ask each other, and one dies of it.
+        for number in [2, 3] {
+            assert!(!grid.instance(number).ended(Duration::from_secs(10)).await.success());
+        }
+        grid.restart(2);
+        let committed = ROWS * (before + 1);
+        eventually("the others have decided", SETTLE, async || {
+            let sum = grid.session(1).number("SELECT sum(v) FROM spread").await?;
+            anyhow::ensure!(sum == committed, "all had prepared, and the sum is {sum}");
+            Ok(())
+        })
+        .await;
+        grid.restart(3);
+        grid.settled().await;
+        // Its own copies have taken the decision.
+        grid.kill(1);
+        assert_eq!(grid.session(3).number("SELECT sum(v) FROM spread").await.unwrap(), committed, "{failpoint}");
+        grid.restart(1);
+        grid.settled().await;
+    }
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_participant_may_die_at_any_step() {
     let mut grid = grid_with_rows().await;
     for failpoint in
         ["element.before_prepare", "element.after_prepare", "element.before_outcome", "element.after_outcome"]
     {
-        crash(&mut grid, 3, 1, failpoint).await;
+        let (_, _, told) = crash(&mut grid, 3, 1, failpoint).await;
+        assert_ne!(told, Outcome::Unknown, "{failpoint}: the gateway lives, and finds out");
     }
     grid.finish().await;
 }

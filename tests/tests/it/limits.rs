@@ -40,6 +40,66 @@ async fn a_row_too_large_is_refused_and_a_large_one_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_has_at_most_1600_columns_and_32_in_its_key() {
+    let grid = Grid::start().await;
+    let mut session = grid.session(1);
+    let columns = |count: usize| (1..=count).map(|n| format!("c{n} integer")).collect::<Vec<_>>().join(", ");
+    let names = |count: usize| (1..=count).map(|n| format!("c{n}")).collect::<Vec<_>>().join(", ");
+    let table = |name: &str, count: usize, key: usize| {
+        format!("CREATE TABLE {name} ({}, PRIMARY KEY ({})) DISTRIBUTE BY HASH (c1)", columns(count), names(key))
+    };
+    session.batch(&table("widest", 1600, 32)).await.unwrap();
+    let numbers = (1..=1600).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
+    session.batch(&format!("INSERT INTO widest VALUES ({numbers})")).await.unwrap();
+    let key = (1..=32).map(|n| format!("c{n} = {n}")).collect::<Vec<_>>().join(" AND ");
+    let mut other = grid.session(2);
+    assert_eq!(other.number(&format!("SELECT c1 + c1600 FROM widest WHERE {key}")).await.unwrap(), 1601);
+    assert_eq!(other.rows("SELECT * FROM widest").await.unwrap()[0].len(), 1600);
+    assert_eq!(session.refused(&table("wider", 1601, 1)).await, "54011");
+    assert_eq!(session.refused(&table("longer", 40, 33)).await, "54011");
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_keeps_at_most_10000_statements_and_1000_portals() {
+    let grid = Grid::start().await;
+    let mut session = grid.session(1);
+    let prepare = |from: usize, to: usize| {
+        (from..=to).map(|n| format!("PREPARE p{n} AS SELECT {n}")).collect::<Vec<_>>().join("; ")
+    };
+    session.batch(&prepare(1, 10_000)).await.unwrap();
+    assert_eq!(session.refused("PREPARE p10001 AS SELECT 1").await, "53400");
+    assert_eq!(session.number("EXECUTE p10000").await.unwrap(), 10_000);
+    session.batch("DEALLOCATE p1; PREPARE p10001 AS SELECT 10001").await.unwrap();
+    assert_eq!(session.number("EXECUTE p10001").await.unwrap(), 10_001);
+    session.batch("DEALLOCATE ALL").await.unwrap();
+    let client = session.client().await.unwrap();
+    let transaction = client.transaction().await.unwrap();
+    let statement = transaction.prepare("SELECT i FROM generate_series(1, 3) AS g(i)").await.unwrap();
+    let mut portals = Vec::new();
+    for _ in 0..1000 {
+        portals.push(transaction.bind(&statement, &[]).await.unwrap());
+    }
+    let error = transaction.bind(&statement, &[]).await.map(drop).unwrap_err();
+    assert_eq!(error.code().map(tokio_postgres::error::SqlState::code), Some("53400"), "{error}");
+    drop((portals, transaction));
+    assert_eq!(session.number("SELECT 1").await.unwrap(), 1, "the session goes on");
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_names_at_most_100000_rows_by_their_keys() {
+    let grid = Grid::start().await;
+    let mut session = grid.session(1);
+    session.batch("CREATE TABLE t (id bigint PRIMARY KEY); INSERT INTO t VALUES (1), (100000)").await.unwrap();
+    let keys = |count: u32| (1..=count).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
+    let count = |list: String| format!("SELECT count(*) FROM t WHERE id IN ({list})");
+    assert_eq!(session.number(&count(keys(100_000))).await.unwrap(), 2);
+    assert_eq!(session.refused(&count(keys(100_001))).await, "54000");
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_statement_over_its_time_is_cancelled() {
     let grid = Grid::start().await;
     let mut session = grid.session(1);
