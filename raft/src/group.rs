@@ -14,7 +14,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use openraft::async_runtime::WatchReceiver;
 use openraft::impls::ProgressResponder;
-use openraft::raft::ClientWriteResult;
+use openraft::raft::{ClientWriteResult, TransferLeaderRequest};
 use openraft::vote::RaftLeaderIdExt;
 use openraft::{ChangeMembers, Instant as _, Raft, RaftMetrics};
 use parking_lot::Mutex;
@@ -48,6 +48,9 @@ const ENTRIES_UNDER_WAY: usize = 3;
 /// How many entries an element may be behind, and how long ago it may have answered, to be asked to lead.
 const UP_TO_DATE: u64 = 64;
 const HEARD_LATELY: Duration = Duration::from_secs(1);
+
+/// How long a successor waits for the others to see that the leader is gone: a few times what redialling takes.
+const SUCCESSION_PAUSE: Duration = Duration::from_millis(40);
 
 /// Why a proposal has no reply: its outcome is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -259,6 +262,30 @@ impl Group {
             return refuse("it is not up to date");
         }
         raft.trigger().transfer_leader(to).await.map_err(|e| std::io::Error::other(e.to_string()))
+    }
+
+    /// Has the leader succeeded, whose instance is among those that are `gone`: as if it had handed over to one of the others. All that see
+    /// it go choose the same successor, and no longer hold against it that the old one was heard lately. A successor that lacks entries
+    /// gets no majority; then an election decides as after any silence.
+    pub(crate) async fn succeed(&self, gone: &BTreeSet<InstanceId>) {
+        let Inner { id, element, raft, .. } = &*self.inner;
+        let metrics = raft.metrics().borrow_watched().clone();
+        let voters = self.inner.voters();
+        let is_left = |voter: &ElementId| voters.instances.get(voter).is_some_and(|instance| !gone.contains(instance));
+        let left: Vec<ElementId> = metrics.membership_config.voter_ids().filter(is_left).collect();
+        let Some(successor) = left.get(id.set as usize % left.len().max(1)).copied() else { return };
+        if successor == *element {
+            // The others have to learn of the end, too, before they are asked for their votes.
+            tokio::time::sleep(SUCCESSION_PAUSE).await;
+        }
+        if raft.metrics().borrow_watched().vote != metrics.vote {
+            return;
+        }
+        tracing::debug!(group = %id, successor, "the leader's process has ended");
+        let request = TransferLeaderRequest::new(metrics.vote, successor, None);
+        if let Err(error) = raft.handle_transfer_leader(request).await {
+            tracing::debug!(group = %id, %error, "cannot succeed the leader");
+        }
     }
 
     /// Replaces a voter by a new element: it joins as a learner, catches up (for as long as that takes), then takes the other's place. Only

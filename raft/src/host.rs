@@ -1,7 +1,7 @@
 //! Everything of Raft on one instance: the shared log, the peers, the groups that run here, and the services through which
 //! peers reach them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::network::{TransferAsk, service};
 use crate::peers::{Identity, Peers, Service};
 use crate::proof::Prover;
 use crate::snapshot;
-use crate::types::GroupId;
+use crate::types::{GroupId, InstanceId};
 
 /// Times of the protocol.
 #[derive(Clone, Debug)]
@@ -83,6 +83,7 @@ impl RaftHost {
         for kind in [service::APPEND, service::VOTE, service::PRE_VOTE, service::TRANSFER, service::SNAPSHOT] {
             peers.register(kind, Arc::new(Receiver { kind, groups: groups.clone() }));
         }
+        peers.run(succeed(peers.clone(), groups.clone()));
         Ok(Self { shared: Arc::new(Shared { log, peers, prover, config, groups, starting: Default::default() }) })
     }
 
@@ -123,6 +124,26 @@ impl RaftHost {
 
     pub(crate) fn forget(&self, id: GroupId) {
         self.shared.groups.write().remove(&id);
+    }
+}
+
+/// Replaces leaders whose process has ended, without waiting for their silence to become suspicious.
+async fn succeed(peers: Peers, groups: Arc<Groups>) {
+    let (mut gone, mut incoming) = (peers.gone(), peers.incoming());
+    let mut connected = BTreeSet::new();
+    loop {
+        tokio::select! {
+            changed = gone.changed() => if changed.is_err() { return },
+            changed = incoming.changed() => if changed.is_err() { return },
+        }
+        // A leader calls its followers, who need not have called it: whether somebody still listens there, only a call tells.
+        let now: BTreeSet<InstanceId> = incoming.borrow_and_update().keys().copied().collect();
+        connected.difference(&now).for_each(|lost| peers.dial(*lost));
+        connected = now;
+        let gone = gone.borrow_and_update().clone();
+        let led_by_gone = |group: &Group| group.leader_hint().is_some_and(|(_, instance)| gone.contains(&instance));
+        let orphans: Vec<Group> = groups.read().values().filter(|group| led_by_gone(group)).cloned().collect();
+        futures::future::join_all(orphans.iter().map(|group| group.succeed(&gone))).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The calling side of a peer connection: connects, reconnects, matches answers to calls.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -30,8 +30,8 @@ const PING_INTERVAL: Duration = Duration::from_millis(500);
 struct Calls {
     waiting: HashMap<u64, oneshot::Sender<Result<Bytes, CallError>>>,
     last: u64,
-    /// The last attempt to connect failed, or the connection broke and is not back.
-    down: bool,
+    /// Why the last attempt to connect failed, or the connection broke that is not back.
+    down: Option<String>,
     closed: bool,
 }
 
@@ -49,13 +49,13 @@ impl Link {
         let calls = Arc::<Mutex<Calls>>::default();
         let stop = shared.stop.child_token();
         let hello = Hello { class: Hello::class(class), from: *shared.identity.read(), to };
-        let task = Task { to, address, hello, calls: calls.clone() };
+        let task = Task { to, address, hello, calls: calls.clone(), gone: shared.gone.clone() };
         shared.spawn(task.run(frames, stop.clone()));
         Self { to, queue, calls, _stop: stop.drop_guard() }
     }
 
     pub(super) fn is_down(&self) -> bool {
-        self.calls.lock().down
+        self.calls.lock().down.is_some()
     }
 
     /// Queues a request. While the peer is known to be down, requests fail at once.
@@ -69,8 +69,8 @@ impl Link {
         if calls.closed {
             return refuse("this instance is shutting down");
         }
-        if calls.down {
-            return refuse("the last attempt to connect failed");
+        if let Some(reason) = &calls.down {
+            return refuse(&format!("the last attempt to connect failed: {reason}"));
         }
         calls.last += 1;
         let call = calls.last;
@@ -134,6 +134,7 @@ struct Task {
     address: String,
     hello: Hello,
     calls: Arc<Mutex<Calls>>,
+    gone: watch::Sender<BTreeSet<InstanceId>>,
 }
 
 impl Task {
@@ -143,7 +144,7 @@ impl Task {
             () = self.stay_connected(&mut frames) => {}
         }
         self.calls.lock().closed = true;
-        self.end_calls(&mut frames, |to| CallError::Lost { to, reason: "this instance is shutting down".into() });
+        self.end_calls(&mut frames, "this instance is shutting down", |to, reason| CallError::Lost { to, reason });
     }
 
     async fn stay_connected(&self, frames: &mut mpsc::UnboundedReceiver<Frame>) {
@@ -154,13 +155,14 @@ impl Task {
                 Ok(stream) => {
                     let since = Instant::now();
                     told = false;
-                    self.calls.lock().down = false;
+                    self.calls.lock().down = None;
+                    self.gone.send_if_modified(|gone| gone.remove(&self.to));
                     let reason = match self.converse(stream, frames).await {
                         Ok(()) => return,
                         Err(error) => error.to_string(),
                     };
                     tracing::debug!(peer = self.to, %reason, "connection lost");
-                    self.end_calls(frames, |to| CallError::Lost { to, reason: reason.clone() });
+                    self.end_calls(frames, &reason, |to, reason| CallError::Lost { to, reason });
                     if since.elapsed() > RETRY_LAST {
                         // It worked for a while: no need to be patient.
                         pause = RETRY_FIRST;
@@ -168,12 +170,15 @@ impl Task {
                     }
                 }
                 Err(error) => {
+                    if error.kind() == io::ErrorKind::ConnectionRefused {
+                        self.gone.send_if_modified(|gone| gone.insert(self.to));
+                    }
                     if error.kind() == io::ErrorKind::PermissionDenied && !told {
                         tracing::warn!(peer = self.to, address = self.address, %error, "the peer refuses us");
                         told = true;
                     }
                     // Nothing queued can have been sent.
-                    self.end_calls(frames, |to| CallError::NotSent { to, reason: error.to_string() });
+                    self.end_calls(frames, &error.to_string(), |to, reason| CallError::NotSent { to, reason });
                 }
             }
             tokio::time::sleep(pause).await;
@@ -245,14 +250,19 @@ impl Task {
     }
 
     /// Ends all calls, sent or queued; new ones fail until the connection is back.
-    fn end_calls(&self, frames: &mut mpsc::UnboundedReceiver<Frame>, error: impl Fn(InstanceId) -> CallError) {
+    fn end_calls(
+        &self,
+        frames: &mut mpsc::UnboundedReceiver<Frame>,
+        reason: &str,
+        error: impl Fn(InstanceId, String) -> CallError,
+    ) {
         let mut calls = self.calls.lock();
-        calls.down = true;
+        calls.down = Some(reason.to_owned());
         while frames.try_recv().is_ok() {}
         let waiting = std::mem::take(&mut calls.waiting);
         drop(calls);
         for (_, caller) in waiting {
-            drop(caller.send(Err(error(self.to))));
+            drop(caller.send(Err(error(self.to, reason.to_owned()))));
         }
     }
 }

@@ -13,7 +13,7 @@ mod frame;
 mod link;
 mod server;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -121,6 +121,8 @@ pub(crate) struct Shared {
     addresses: RwLock<HashMap<InstanceId, String>>,
     /// Connections that peers opened to us, by peer; a peer without one is down or cut off.
     incoming: watch::Sender<HashMap<InstanceId, usize>>,
+    /// Peers at whose address nobody listens.
+    gone: watch::Sender<BTreeSet<InstanceId>>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     runtime: OnceLock<tokio::runtime::Handle>,
@@ -146,6 +148,7 @@ impl Peers {
                 links: Mutex::new(HashMap::new()),
                 addresses: RwLock::new(HashMap::new()),
                 incoming: watch::channel(HashMap::new()).0,
+                gone: watch::channel(BTreeSet::new()).0,
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
                 runtime: OnceLock::new(),
@@ -219,9 +222,21 @@ impl Peers {
         link::call_once(self.identity(), address, service, message).await
     }
 
+    /// The peers whose machine answers that nobody listens at their address: their process has ended. A machine that is cut off or off
+    /// says nothing, and is not among them.
+    pub(crate) fn gone(&self) -> watch::Receiver<BTreeSet<InstanceId>> {
+        self.shared.gone.subscribe()
+    }
+
     /// The peers that have a connection to us open, by number of connections; changes are seen through the watch.
     pub fn incoming(&self) -> watch::Receiver<HashMap<InstanceId, usize>> {
         self.shared.incoming.subscribe()
+    }
+
+    /// Connects to a peer if no connection to it was wanted so far.
+    pub(crate) fn dial(&self, instance: InstanceId) {
+        // An instance without an address is no peer any more.
+        drop(self.link(instance, Class::Consensus));
     }
 
     /// Whether the last attempt to reach a peer found nobody; `None` if nothing was tried yet.
@@ -244,6 +259,17 @@ impl Peers {
     /// Completes when the connections are shut down.
     pub(crate) async fn stopped(&self) {
         self.shared.stop.cancelled().await;
+    }
+
+    /// Runs a task until the connections are shut down.
+    pub(crate) fn run(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.shared.stop.clone();
+        self.shared.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = task => {}
+            }
+        });
     }
 
     /// Makes all connections run on this runtime, also those that tasks of another one need first.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use quorate_raft::peers::Class;
-use quorate_raft::{GroupId, Member};
+use quorate_raft::{GroupId, Member, RaftTimes};
 
 use crate::support::{Grid, Mode, PATIENCE, PROBE, SET, command, element, eventually, until};
 
@@ -42,6 +42,33 @@ async fn a_deposed_leader_that_knows_nothing_cannot_prove_itself() {
         assert_eq!(grid.ledger(old, SET).leaderships(), [term, 0], "{mode:?}");
         grid.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_leader_whose_process_has_ended_is_succeeded_without_waiting_for_its_silence() {
+    // Silence alone would be no reason for an election before the test gives up.
+    let patient =
+        RaftTimes { heartbeat: Duration::from_millis(60), election_min: PATIENCE * 4, election_max: PATIENCE * 5 };
+    let mut grid = Grid::with_sets_and_times(3, patient).await;
+    grid.connect_directly();
+    let sets: Vec<GroupId> = (1..=3).map(|set| GroupId { database: 1, set }).collect();
+    for set in &sets {
+        grid.propose(*set, 1).await;
+    }
+    let (ended, term) = grid.leader(sets[0]).await;
+    for set in &sets {
+        for instance in 1..=3 {
+            let group = grid.group(instance, *set);
+            until("it knows its leader", || group.leader_hint().is_some()).await;
+        }
+    }
+    grid.kill(ended).await;
+    for set in &sets {
+        let (successor, new_term) = grid.leader_but(*set, Some(ended)).await;
+        assert!(successor != ended && new_term >= term);
+        grid.propose(*set, 2).await;
+    }
+    grid.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

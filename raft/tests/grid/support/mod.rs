@@ -66,7 +66,6 @@ pub struct Running {
     pub raft: RaftHost,
     pub peers: Peers,
     pub groups: BTreeMap<GroupId, (Group, Arc<Ledger>)>,
-    #[allow(dead_code, reason = "for `connect_directly`")]
     address: SocketAddr,
     acceptor: JoinHandle<()>,
 }
@@ -87,11 +86,16 @@ pub struct Grid {
     pub hosts: Vec<Host>,
     /// By caller and called.
     pub links: BTreeMap<(InstanceId, InstanceId), Proxy>,
+    times: RaftTimes,
     _directory: TempDir,
 }
 
 impl Grid {
     pub async fn start(hosts: u32) -> Self {
+        Self::start_with(hosts, times()).await
+    }
+
+    async fn start_with(hosts: u32, times: RaftTimes) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut links = BTreeMap::new();
         for from in 1..=hosts {
@@ -107,7 +111,7 @@ impl Grid {
             log: Weak::new(),
         };
         let hosts: Vec<Host> = (1..=hosts).map(host).collect();
-        let mut grid = Self { id: Uuid::new_v4(), hosts, links, _directory: directory };
+        let mut grid = Self { id: Uuid::new_v4(), hosts, links, times, _directory: directory };
         for instance in 1..=grid.hosts.len() as u32 {
             grid.start_host(instance).await;
         }
@@ -116,7 +120,12 @@ impl Grid {
 
     /// Three hosts with an element of `sets` groups on each: element numbers are 10 * set + instance.
     pub async fn with_sets(sets: u32) -> Self {
-        let mut grid = Self::start(3).await;
+        Self::with_sets_and_times(sets, times()).await
+    }
+
+    /// The same with other times.
+    pub async fn with_sets_and_times(sets: u32, times: RaftTimes) -> Self {
+        let mut grid = Self::start_with(3, times).await;
         for set in 1..=sets {
             let id = GroupId { database: 1, set };
             for instance in 1..=3 {
@@ -129,7 +138,6 @@ impl Grid {
     }
 
     /// Leaves the proxies out from now on.
-    #[allow(dead_code, reason = "measurements want it, tests do not")]
     pub fn connect_directly(&self) {
         for (from, to) in self.links.keys() {
             self.running(*from).peers.set_address(*to, &self.running(*to).address.to_string());
@@ -171,7 +179,7 @@ impl Grid {
             }
         }
         let log = LogStore::open(&host.directory.join("log"), LogOptions::default()).unwrap();
-        let raft = RaftHost::new(log, peers.clone(), &times()).unwrap();
+        let raft = RaftHost::new(log, peers.clone(), &self.times).unwrap();
         let accepting = peers.clone();
         let acceptor = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
