@@ -49,8 +49,8 @@ const ENTRIES_UNDER_WAY: usize = 3;
 const UP_TO_DATE: u64 = 64;
 const HEARD_LATELY: Duration = Duration::from_secs(1);
 
-/// How long a successor waits for the others to see that the leader is gone: a few times what redialling takes.
-const SUCCESSION_PAUSE: Duration = Duration::from_millis(40);
+/// How long each voter that is left gives the one before it to succeed a leader that has ended: a few times what an election takes.
+const SUCCESSION_TURN: Duration = Duration::from_millis(120);
 
 /// Why a proposal has no reply: its outcome is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -264,27 +264,34 @@ impl Group {
         raft.trigger().transfer_leader(to).await.map_err(|e| std::io::Error::other(e.to_string()))
     }
 
-    /// Has the leader succeeded, whose instance is among those that are `gone`: as if it had handed over to one of the others. All that see
-    /// it go choose the same successor, and no longer hold against it that the old one was heard lately. A successor that lacks entries
-    /// gets no majority; then an election decides as after any silence.
+    /// Stands for election because the leader's instance is among those that are `gone`, as if the leader had handed over to this element: voters
+    /// then do not hold against it that the leader was heard lately. The voters that are left take turns, in an order that all know without
+    /// talking, so that two do not split the votes; the next one tries if the one before it lacked entries.
     pub(crate) async fn succeed(&self, gone: &BTreeSet<InstanceId>) {
         let Inner { id, element, raft, .. } = &*self.inner;
+        let is_left = |voter: &ElementId| {
+            let instance = self.inner.voters().instances.get(voter).copied();
+            instance.is_some_and(|instance| !gone.contains(&instance))
+        };
         let metrics = raft.metrics().borrow_watched().clone();
-        let voters = self.inner.voters();
-        let is_left = |voter: &ElementId| voters.instances.get(voter).is_some_and(|instance| !gone.contains(instance));
-        let left: Vec<ElementId> = metrics.membership_config.voter_ids().filter(is_left).collect();
-        let Some(successor) = left.get(id.set as usize % left.len().max(1)).copied() else { return };
-        if successor == *element {
-            // The others have to learn of the end, too, before they are asked for their votes.
-            tokio::time::sleep(SUCCESSION_PAUSE).await;
-        }
-        if raft.metrics().borrow_watched().vote != metrics.vote {
+        let mut left: Vec<ElementId> = metrics.membership_config.voter_ids().filter(is_left).collect();
+        if left.is_empty() {
             return;
         }
-        tracing::debug!(group = %id, successor, "the leader's process has ended");
-        let request = TransferLeaderRequest::new(metrics.vote, successor, None);
-        if let Err(error) = raft.handle_transfer_leader(request).await {
-            tracing::debug!(group = %id, %error, "cannot succeed the leader");
+        let first = id.set as usize % left.len();
+        left.rotate_left(first);
+        let Some(turn) = left.iter().position(|voter| voter == element) else { return };
+        tokio::time::sleep(SUCCESSION_TURN * turn as u32).await;
+        let metrics = raft.metrics().borrow_watched().clone();
+        if metrics.current_leader.is_some_and(|leader| is_left(&leader)) {
+            return;
+        }
+        tracing::debug!(group = %id, "the leader's process has ended");
+        let request = TransferLeaderRequest::new(metrics.vote, *element, None);
+        match raft.handle_transfer_leader(request).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(group = %id, %error, "cannot succeed the leader now"),
+            Err(error) => tracing::warn!(group = %id, %error, "cannot succeed the leader"),
         }
     }
 

@@ -21,6 +21,9 @@ use crate::proof::Prover;
 use crate::snapshot;
 use crate::types::{GroupId, InstanceId};
 
+/// How long all successions after one event may take; an election as after silence comes soon then.
+const SUCCESSION_MAX: Duration = Duration::from_secs(1);
+
 /// Times of the protocol.
 #[derive(Clone, Debug)]
 pub struct RaftTimes {
@@ -140,10 +143,13 @@ async fn succeed(peers: Peers, groups: Arc<Groups>) {
         let now: BTreeSet<InstanceId> = incoming.borrow_and_update().keys().copied().collect();
         connected.difference(&now).for_each(|lost| peers.dial(*lost));
         connected = now;
-        let gone = gone.borrow_and_update().clone();
+        // Who has a connection to us lives, whatever answers at its address.
+        let gone: BTreeSet<InstanceId> = gone.borrow_and_update().difference(&connected).copied().collect();
         let led_by_gone = |group: &Group| group.leader_hint().is_some_and(|(_, instance)| gone.contains(&instance));
         let orphans: Vec<Group> = groups.read().values().filter(|group| led_by_gone(group)).cloned().collect();
-        futures::future::join_all(orphans.iter().map(|group| group.succeed(&gone))).await;
+        let successions = futures::future::join_all(orphans.iter().map(|group| group.succeed(&gone)));
+        // One group that hangs must not keep the others from the next leader's end.
+        drop(tokio::time::timeout(SUCCESSION_MAX, successions).await);
     }
 }
 

@@ -151,12 +151,14 @@ impl Task {
         let mut pause = RETRY_FIRST;
         let mut told = false;
         loop {
-            match connect(&self.address, &self.hello).await {
+            let listened = || {
+                self.gone.send_if_modified(|gone| gone.remove(&self.to));
+            };
+            match connect(&self.address, &self.hello, listened).await {
                 Ok(stream) => {
                     let since = Instant::now();
                     told = false;
                     self.calls.lock().down = None;
-                    self.gone.send_if_modified(|gone| gone.remove(&self.to));
                     let reason = match self.converse(stream, frames).await {
                         Ok(()) => return,
                         Err(error) => error.to_string(),
@@ -267,9 +269,11 @@ impl Task {
     }
 }
 
-async fn connect(address: &str, hello: &Hello) -> Result<TcpStream, io::Error> {
+/// Connects and says hello. `listened` is called once somebody has taken the connection, even if the hello is refused then.
+async fn connect(address: &str, hello: &Hello, listened: impl FnOnce()) -> Result<TcpStream, io::Error> {
     let attempt = async {
         let mut stream = TcpStream::connect(address).await?;
+        listened();
         stream.set_nodelay(true)?;
         hello.write(&mut stream).await?;
         read_welcome(&mut stream).await?;
@@ -281,7 +285,7 @@ async fn connect(address: &str, hello: &Hello) -> Result<TcpStream, io::Error> {
 }
 
 pub(super) async fn call_once(from: Identity, address: &str, service: u8, message: Bytes) -> Result<Bytes, io::Error> {
-    let mut stream = connect(address, &Hello { class: CLASS_ONCE, from, to: 0 }).await?;
+    let mut stream = connect(address, &Hello { class: CLASS_ONCE, from, to: 0 }, || {}).await?;
     let mut out = BytesMut::new();
     Frame { kind: Kind::Request, service, call: 1, message }.put(&mut out);
     tokio::io::AsyncWriteExt::write_all(&mut stream, &out).await?;

@@ -71,7 +71,7 @@ async fn an_element_that_was_away_longer_than_the_log_is_kept_gets_a_copy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_whose_source_dies_half_way_is_completed_by_another() {
+async fn a_copy_whose_source_dies_half_way_is_sent_again() {
     const ROWS: u32 = 40_000;
     let mut grid = grid_with_rows(ROWS, true).await;
     let leader = grid.leader(1).await;
@@ -104,8 +104,13 @@ async fn a_copy_whose_source_dies_half_way_is_completed_by_another() {
         .any(|e| e.number != element && e.instance == format!("instance{lost}") && e.status == "opened");
     assert!(!whole, "the copy was through before its source could be killed");
     grid.kill(leader);
-    // Two of three voters are needed, and the empty element is none.
+    // Two of three voters are needed, and the empty element is none: the other one leads once the old source is back, and sends its own copy.
     grid.restart(leader);
+    eventually("a copy is sent by whoever leads now", SETTLE, async || {
+        anyhow::ensure!(copies_sent(&grid, other) > 0 || copies_sent(&grid, leader) > 1, "not yet");
+        Ok(())
+    })
+    .await;
     grid.settled().await;
     for number in 1..=3 {
         assert_eq!(grid.session(number).number("SELECT count(*) FROM t").await.unwrap(), i64::from(ROWS));

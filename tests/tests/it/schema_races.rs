@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 /// How often the table is replaced, and as often emptied.
 const ROUNDS: i64 = 12;
 
-/// Of a writer after each statement.
-const PAUSE: Duration = Duration::from_millis(40);
+/// Of a writer after each statement, and once more for each time that the change of the table has lost.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The table's form in this round: columns come in another order, and one more is there every other time. A row knows from its default in which
 /// form it was written.
@@ -29,7 +29,13 @@ fn create(round: i64) -> String {
 }
 
 /// Inserts rows by a statement that is prepared once, until told to stop; gives the number of rows acknowledged.
-async fn writer(mut session: Session, first: i64, written: Arc<AtomicI64>, stop: Arc<AtomicBool>) -> i64 {
+async fn writer(
+    mut session: Session,
+    first: i64,
+    written: Arc<AtomicI64>,
+    losses: Arc<AtomicI64>,
+    stop: Arc<AtomicBool>,
+) -> i64 {
     let client = session.client().await.unwrap();
     let insert = client.prepare("INSERT INTO t (id) VALUES ($1), ($2), ($3)").await.unwrap();
     let (mut id, mut rows) = (first, 0);
@@ -47,7 +53,7 @@ async fn writer(mut session: Session, first: i64, written: Arc<AtomicI64>, stop:
             }
         }
         // Who reads the whole table and then changes it loses to every row written meanwhile: without pauses it would never win.
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(PAUSE * (1 + losses.load(Ordering::Relaxed) as u32)).await;
     }
     rows
 }
@@ -86,9 +92,11 @@ async fn no_row_is_lost_while_its_table_is_emptied_and_replaced() {
     let mut session = grid.session(1);
     session.batch(&create(0)).await.unwrap();
     let (written, stop) = (Arc::<AtomicI64>::default(), Arc::<AtomicBool>::default());
+    let losses = Arc::<AtomicI64>::default();
     let mut writers = JoinSet::new();
     for client in 0..4 {
-        writers.spawn(writer(grid.session(2 + client % 2), (client as i64) << 32, written.clone(), stop.clone()));
+        let session = grid.session(2 + client % 2);
+        writers.spawn(writer(session, (client as i64) << 32, written.clone(), losses.clone(), stop.clone()));
     }
     let mut found = 0;
     for round in 0..ROUNDS {
@@ -99,14 +107,16 @@ async fn no_row_is_lost_while_its_table_is_emptied_and_replaced() {
         })
         .await;
         for ddl in ["TRUNCATE t".to_owned(), format!("DROP TABLE t; {}", create(round + 1))] {
-            // Writers are in the way of the count again and again: what a transaction with reads must expect.
+            // Writers are in the way of the count again and again, what a transaction with reads must expect; they slow down until it wins.
             let start = std::time::Instant::now();
             found += loop {
                 match change(&mut session, round, &ddl).await {
                     Ok(rows) => break rows,
                     Err(failure) => assert!(failure.is_retryable() && start.elapsed() < SETTLE, "{failure}"),
                 }
+                losses.fetch_add(1, Ordering::Relaxed);
             };
+            losses.store(0, Ordering::Relaxed);
         }
     }
     stop.store(true, Ordering::Relaxed);
