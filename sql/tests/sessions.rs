@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::executor::block_on;
 use futures::future::{BoxFuture, join, pending};
 use quorate_sql::error::{Error, SqlState};
+use quorate_sql::exec::relational::NoEngine;
 use quorate_sql::memory::MemoryDatabase;
 use quorate_sql::session::{Environment, Execution, RowStream, Session, Timer, TransactionStatus};
 use quorate_sql::value::Value;
@@ -20,8 +21,13 @@ impl Timer for NoTime {
 }
 
 fn session(database: &MemoryDatabase) -> Session {
-    let environment =
-        Environment { timer: Arc::new(NoTime), process_id: 1, startup_parameters: Vec::new(), work_memory: 64 << 20 };
+    let environment = Environment {
+        timer: Arc::new(NoTime),
+        process_id: 1,
+        startup_parameters: Vec::new(),
+        work_memory: 64 << 20,
+        engine: Arc::new(NoEngine),
+    };
     Session::new(Arc::new(database.clone()), "ann".to_owned(), "test".to_owned(), environment).expect("no settings")
 }
 
@@ -190,8 +196,8 @@ fn deep_expressions_are_refused_not_overflowed() {
     let mut session = session(&MemoryDatabase::new());
     let mut code = |sql: &str| block_on(run(&mut session, sql)).map(drop).map_err(|error| error.code);
     let too_deep = Err(SqlState::STATEMENT_TOO_COMPLEX);
-    assert_eq!(code(&format!("select 1{}", " + 1".repeat(150))), Ok(()));
-    assert_eq!(code(&format!("select 1{}", " + 1".repeat(990))), too_deep);
+    assert_eq!(code(&format!("select 1{}", " + 1".repeat(1000))), Ok(()));
+    assert_eq!(code(&format!("select 1{}", " + 1".repeat(1001))), too_deep);
     assert_eq!(code(&format!("select 1{}", " + 1".repeat(100_000))), too_deep);
     assert_eq!(code(&format!("select {}1{}", "(".repeat(140), ")".repeat(140))), Ok(()));
     assert_eq!(code(&format!("select {}1{}", "(".repeat(100_000), ")".repeat(100_000))), too_deep);
@@ -201,7 +207,7 @@ fn deep_expressions_are_refused_not_overflowed() {
     assert_eq!(code(&format!("select {}1{}", "(select ".repeat(60), ")".repeat(60))), Ok(()));
     assert_eq!(code(&format!("select {}1", "- ".repeat(3000))), too_deep);
     assert_eq!(code(&format!("select 1{}", "::int::bigint".repeat(90))), Ok(()));
-    assert_eq!(code(&format!("prepare p as select 1{}", " + 1".repeat(990))), too_deep);
+    assert_eq!(code(&format!("prepare p as select 1{}", " + 1".repeat(1001))), too_deep);
     assert_eq!(
         code(&format!("select case when true then {}1{}", "case when true then ".repeat(100), " end".repeat(101))),
         Ok(())

@@ -110,8 +110,14 @@ impl Table {
     /// Adds a column at the end; `missing` is what rows have that are there already.
     ///
     /// # Errors
-    /// 42701 if there is one of that name, 42P16 for a type that no column may have.
+    /// 42701 if there is one of that name, 42P16 for a type that no column may have, 54011 if there are too many, dropped ones counted.
     pub fn add_column(&mut self, definition: &ColumnDefinition, missing: Option<String>) -> Result<(), Error> {
+        if self.layout.len() >= MAX_COLUMNS {
+            return Err(Error::new(
+                SqlState::TOO_MANY_COLUMNS,
+                format!("tables can have at most {MAX_COLUMNS} columns"),
+            ));
+        }
         if self.column(&definition.name).is_some() {
             let message = if self.version == 1 && self.storage_id == self.id && missing.is_none() {
                 format!("column \"{}\" specified more than once", definition.name)

@@ -56,7 +56,21 @@ async fn a_table_has_at_most_1600_columns_and_32_in_its_key() {
     assert_eq!(other.number(&format!("SELECT c1 + c1600 FROM widest WHERE {key}")).await.unwrap(), 1601);
     assert_eq!(other.rows("SELECT * FROM widest").await.unwrap()[0].len(), 1600);
     assert_eq!(session.refused(&table("wider", 1601, 1)).await, "54011");
+    assert_eq!(session.refused("ALTER TABLE widest ADD COLUMN c1601 integer").await, "54011");
     assert_eq!(session.refused(&table("longer", 40, 33)).await, "54011");
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expression_has_at_most_1000_operators() {
+    let grid = Grid::start().await;
+    let mut session = grid.session(1);
+    let chain = |operators: usize| format!("SELECT 1{}", " + 1".repeat(operators));
+    assert_eq!(session.number(&chain(1000)).await.unwrap(), 1001);
+    assert_eq!(session.refused(&chain(1001)).await, "54001");
+    let nested = |depth: usize| format!("SELECT {}1{}", "abs(".repeat(depth), ")".repeat(depth));
+    assert_eq!(session.number(&nested(140)).await.unwrap(), 1);
+    assert_eq!(session.refused(&nested(200)).await, "54001");
     grid.finish().await;
 }
 
