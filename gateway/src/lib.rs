@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use quorate_sql::error::{Error, SqlState};
+use quorate_sql::exec::relational::Engine;
 use quorate_sql::session::{Environment, Session, Timer};
 use quorate_sql::storage::Database;
 use tokio::net::{TcpListener, TcpStream};
@@ -96,14 +97,16 @@ pub trait Databases: Send + Sync {
 pub struct Gateway {
     config: Config,
     databases: Arc<dyn Databases>,
+    /// Runs the queries over several relations of all sessions.
+    engine: Arc<dyn Engine>,
     registry: Arc<Registry>,
     timer: Arc<dyn Timer>,
 }
 
 impl Gateway {
     /// A gateway without connections yet.
-    pub fn new(config: Config, databases: Arc<dyn Databases>) -> Gateway {
-        Gateway { config, databases, registry: Arc::new(Registry::default()), timer: Arc::new(TokioTimer) }
+    pub fn new(config: Config, databases: Arc<dyn Databases>, engine: Arc<dyn Engine>) -> Gateway {
+        Gateway { config, databases, engine, registry: Arc::new(Registry::default()), timer: Arc::new(TokioTimer) }
     }
 
     /// Accepts connections until `shutdown`, then tells all sessions 57P01, waits for them up to the grace, and drops the rest. All tasks
@@ -233,6 +236,7 @@ impl Gateway {
             process_id: ticket.process_id,
             startup_parameters: parameters.settings,
             work_memory: self.config.work_memory,
+            engine: self.engine.clone(),
         };
         let session = Session::new(database, parameters.user, parameters.database, environment)?;
         ticket.member.set_cancel(session.cancellation());

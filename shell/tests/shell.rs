@@ -7,6 +7,7 @@ use std::time::Duration;
 use quorate_gateway::{Config, Databases, Gateway};
 use quorate_shell::{Args, EXIT_CONNECTION, EXIT_FATAL, EXIT_OK, EXIT_SCRIPT, run_with};
 use quorate_sql::error::Error;
+use quorate_sql::exec::relational::NoEngine;
 use quorate_sql::memory::MemoryDatabase;
 use quorate_sql::storage::Database;
 use tokio::net::TcpListener;
@@ -29,7 +30,11 @@ struct Server {
 async fn server() -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound").to_string();
-    let gateway = Arc::new(Gateway::new(Config::default(), Arc::new(OneDatabase(Arc::new(MemoryDatabase::new())))));
+    let gateway = Arc::new(Gateway::new(
+        Config::default(),
+        Arc::new(OneDatabase(Arc::new(MemoryDatabase::new()))),
+        Arc::new(NoEngine),
+    ));
     let shutdown = CancellationToken::new();
     tokio::spawn(gateway.clone().serve(listener, shutdown.clone()));
     Server { gateway, address, shutdown }

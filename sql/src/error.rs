@@ -84,6 +84,7 @@ states! {
     INVALID_ARGUMENT_FOR_LOGARITHM = "2201E", "invalid argument for logarithm";
     INVALID_ARGUMENT_FOR_POWER = "2201F", "invalid argument for power function";
     INVALID_ARGUMENT_FOR_WIDTH_BUCKET = "2201G", "invalid argument for width bucket function";
+    INVALID_PRECEDING_OR_FOLLOWING_SIZE = "22013", "invalid preceding or following size in window function";
     INVALID_ROW_COUNT_IN_LIMIT = "2201W", "invalid row count in limit clause";
     INVALID_ROW_COUNT_IN_OFFSET = "2201X", "invalid row count in result offset clause";
     INVALID_REGULAR_EXPRESSION = "2201B", "invalid regular expression";
@@ -146,6 +147,7 @@ states! {
     INVALID_COLUMN_REFERENCE = "42P10", "invalid column reference";
     INVALID_TABLE_DEFINITION = "42P16", "invalid table definition";
     INDETERMINATE_DATATYPE = "42P18", "indeterminate datatype";
+    WINDOWING_ERROR = "42P20", "windowing error";
     INDETERMINATE_COLLATION = "42P22", "indeterminate collation";
     INSUFFICIENT_RESOURCES = "53000", "insufficient resources";
     DISK_FULL = "53100", "disk full";

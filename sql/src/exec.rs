@@ -8,6 +8,7 @@ mod aggregate;
 pub mod context;
 pub mod copy;
 pub mod ddl;
+pub mod relational;
 mod select;
 mod source;
 mod write;
@@ -15,7 +16,7 @@ mod write;
 use std::sync::Arc;
 
 pub use context::StatementContext;
-pub use select::SelectStream;
+pub use select::{SelectStream, compare_values as order_of};
 pub use write::{KEY_BYTES_MAX, ROW_BYTES_MAX, Written, change, duplicate_on_commit, insert};
 
 use crate::error::{Error, SqlState};
@@ -45,6 +46,8 @@ pub struct Run {
     pub commits: bool,
     /// Looked at between batches.
     pub cancel: CancelHandle,
+    /// Runs what the stages of a compiled plan cannot.
+    pub engine: Arc<dyn relational::Engine>,
 }
 
 impl Run {

@@ -10,12 +10,16 @@ pub mod explain;
 pub mod expression;
 pub mod from;
 pub mod recorded;
+pub mod relational;
 pub mod select;
 pub mod write;
 
 mod calls;
 mod grouping;
+mod joins;
 mod operators;
+mod windows;
+mod with;
 
 use std::sync::Arc;
 

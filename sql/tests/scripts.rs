@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::channel::oneshot;
-use futures::executor::block_on;
 use futures::future::BoxFuture;
+use quorate_query::{Engine, Options};
 use quorate_sql::error::Error;
 use quorate_sql::format::{decode_text, encode_text};
 use quorate_sql::memory::MemoryDatabase;
@@ -50,6 +50,12 @@ impl Timer for ThreadTimer {
     }
 }
 
+/// The engine's operators may start tasks.
+fn block_on<F: Future>(work: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be made");
+    runtime.block_on(work)
+}
+
 struct Client {
     session: Session,
     /// The statement of the last `bind`.
@@ -64,11 +70,13 @@ struct Runner {
 }
 
 fn open(database: MemoryDatabase) -> Client {
+    let engine = Engine::new(&Options { memory: 64 << 20, spill: None }).expect("the engine starts");
     let environment = Environment {
         timer: Arc::new(ThreadTimer),
         process_id: 7,
         startup_parameters: vec![("application_name".to_owned(), "scripts".to_owned())],
         work_memory: 1 << 20,
+        engine: Arc::new(engine),
     };
     let session =
         Session::new(Arc::new(database), "ann".to_owned(), "test".to_owned(), environment).expect("settings are valid");

@@ -14,6 +14,7 @@ pub mod grid;
 pub mod history;
 pub mod instance;
 pub mod ports;
+pub mod postgres;
 pub mod proxy;
 pub mod sql;
 pub mod wait;

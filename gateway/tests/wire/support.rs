@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, BytesMut};
 use quorate_gateway::{Config, Databases, Gateway};
 use quorate_sql::error::{Error, SqlState};
+use quorate_sql::exec::relational::NoEngine;
 use quorate_sql::memory::MemoryDatabase;
 use quorate_sql::storage::Database;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -45,7 +46,8 @@ impl Server {
     pub async fn with(config: Config) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
-        let gateway = Arc::new(Gateway::new(config, Arc::new(OneDatabase(Arc::new(MemoryDatabase::new())))));
+        let gateway =
+            Arc::new(Gateway::new(config, Arc::new(OneDatabase(Arc::new(MemoryDatabase::new()))), Arc::new(NoEngine)));
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(gateway.clone().serve(listener, shutdown.clone()));
         Server { gateway, address, shutdown, task }

@@ -121,6 +121,11 @@ impl DataDirectory {
         self.path.join("elements").join(number.to_string())
     }
 
+    /// Directory for what queries sort on disk.
+    pub fn spill(&self) -> PathBuf {
+        self.path.join("scratch").join("queries")
+    }
+
     /// Copies under way to or from an element, on the same file system as its store.
     pub fn scratch(&self, number: u64) -> PathBuf {
         self.path.join("scratch").join(number.to_string())

@@ -54,8 +54,10 @@ fn consensus_threads() -> usize {
     std::thread::available_parallelism().map_or(2, |cores| cores.get() / 2).clamp(2, 8)
 }
 
-/// Share of `memory_limit` that the stores' block cache takes, and write buffers of each element.
+/// Share of `memory_limit` that the stores' block cache takes; and the write buffer of each element.
 const CACHE_SHARE: u64 = 8;
+/// Share of `memory_limit` that joins, groupings and sorts of all queries take together.
+const QUERY_SHARE: u64 = 4;
 const WRITE_BUFFER: usize = 8 << 20;
 
 /// What runs once the instance belongs to a grid.
@@ -147,7 +149,12 @@ impl Instance {
             max_connections: self.config.max_connections,
             ..quorate_gateway::Config::default()
         };
-        let gateway = Arc::new(Gateway::new(gateway_config, self.databases.clone()));
+        let queries = quorate_query::Options {
+            memory: usize::try_from(self.config.memory_limit / QUERY_SHARE).context("memory_limit")?,
+            spill: Some(self.directory.spill()),
+        };
+        let engine = quorate_query::Engine::new(&queries).context("prepare for queries")?;
+        let gateway = Arc::new(Gateway::new(gateway_config, self.databases.clone(), Arc::new(engine)));
         self.databases.serve(&gateway);
         let sql_listener = tokio::net::TcpListener::from_std(sql_listener).context("listen for SQL")?;
         let doors = self.stop.child_token();

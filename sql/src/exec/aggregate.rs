@@ -144,7 +144,7 @@ impl State {
         if let Some(mut rows) = self.sorted.take() {
             rows.sort_by(|(a, _), (b, _)| {
                 let keys = call.order_by.iter().enumerate();
-                keys.map(|(n, (_, descending, nulls_first))| compare_values(&a[n], &b[n], *descending, *nulls_first))
+                keys.map(|(n, (_, _, descending, nulls_first))| compare_values(&a[n], &b[n], *descending, *nulls_first))
                     .find(|order| order.is_ne())
                     .unwrap_or(std::cmp::Ordering::Equal)
             });

@@ -276,7 +276,7 @@ fn compare(a: &[Value], b: &[Value], keys: &[SortKey]) -> Ordering {
 }
 
 /// ORDER BY's order of two values.
-pub(super) fn compare_values(a: &Value, b: &Value, descending: bool, nulls_first: bool) -> Ordering {
+pub fn compare_values(a: &Value, b: &Value, descending: bool, nulls_first: bool) -> Ordering {
     let null = if nulls_first { Ordering::Less } else { Ordering::Greater };
     match (a.is_null(), b.is_null()) {
         (true, true) => Ordering::Equal,

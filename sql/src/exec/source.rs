@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
+use super::relational::RowSource;
 use super::{BATCH_ROWS, Run, SelectStream};
 use crate::catalog::{Distribution, Table};
 use crate::error::{Error, SqlState};
@@ -36,6 +37,7 @@ pub(super) enum SourceState {
     Rows(std::vec::IntoIter<Row>),
     Table(TableReader),
     Subquery(Box<SelectStream>, Vec<usize>),
+    Relational(Box<dyn RowSource>),
 }
 
 impl SourceState {
@@ -60,6 +62,7 @@ impl SourceState {
             Source::Subquery(plan, wanted) => {
                 SourceState::Subquery(Box::new(SelectStream::new(plan, run)?), wanted.clone())
             }
+            Source::Relational(node) => SourceState::Relational(run.engine.start(node, run)?),
         })
     }
 
@@ -71,7 +74,7 @@ impl SourceState {
             SourceState::Table(TableReader::Scan { done, .. }) => *done,
             SourceState::Series(series) => series.is_none(),
             SourceState::Rows(rows) => rows.len() == 0,
-            SourceState::Values(_) | SourceState::Subquery(..) => false,
+            SourceState::Values(_) | SourceState::Subquery(..) | SourceState::Relational(_) => false,
         }
     }
 
@@ -121,6 +124,7 @@ impl SourceState {
                     batch.into_iter().map(|row| wanted.iter().map(|column| row[*column].clone()).collect()).collect(),
                 ))
             }
+            (SourceState::Relational(rows), _) => rows.next(run, transaction).await,
             _ => Err(Error::internal("a source and its state differ")),
         }
     }

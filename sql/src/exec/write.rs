@@ -160,6 +160,8 @@ fn reads(query: &SelectPlan, table: u32) -> bool {
     match &query.source {
         Source::Table(access) => access.table.id == table,
         Source::Subquery(inner, _) => reads(inner, table),
+        // Which of its leaves are still read when the first row comes out, only the engine knows.
+        Source::Relational(_) => true,
         _ => false,
     }
 }
@@ -170,6 +172,9 @@ fn reads(query: &SelectPlan, table: u32) -> bool {
 /// # Errors
 /// 23505, 23502, 54000, and what evaluation and reading report.
 pub async fn change(plan: &ChangePlan, run: &Run, transaction: &mut dyn Transaction) -> Result<Written, Error> {
+    if let Some(found_by) = &plan.found_by {
+        return change_found(plan, found_by, run, transaction).await;
+    }
     let access = &plan.access;
     let mut written = Written::default();
     let mut held = 0;
@@ -213,6 +218,54 @@ pub async fn change(plan: &ChangePlan, run: &Run, transaction: &mut dyn Transact
     }
     if !moved.is_empty() {
         move_rows(&access.table, &access.codec, moved, transaction).await?;
+    }
+    Ok(written)
+}
+
+/// UPDATE and DELETE of rows that a query finds. All are found before the first is changed, so that the query does not see what it causes. A row that
+/// is found several times is changed once, as PostgreSQL does it.
+async fn change_found(
+    plan: &ChangePlan,
+    found_by: &SelectPlan,
+    run: &Run,
+    transaction: &mut dyn Transaction,
+) -> Result<Written, Error> {
+    let (table, codec) = (&plan.access.table, &plan.access.codec);
+    let width = table.columns.len();
+    let mut changes: Vec<(Found, Row)> = Vec::new();
+    let mut seen = HashSet::new();
+    let mut held = 0;
+    let mut stream = SelectStream::new(found_by, run)?;
+    while let Some(rows) = stream.next(found_by, run, transaction).await? {
+        for mut row in rows {
+            let new = row.split_off(width);
+            let key = key::encode_key(table.storage_id, table.key_columns().iter().map(|column| &row[*column]))?;
+            if !seen.insert(key.clone()) {
+                continue;
+            }
+            held += row_memory(&row) + row_memory(&new) + 2 * key.len();
+            run.check_memory(held)?;
+            changes.push((Found { placement: placement(table, &key)?, key, row }, new));
+        }
+        crate::session::yield_now().await;
+    }
+    let mut written = Written { count: changes.len() as u64, ..Written::default() };
+    if let Some(returning) = &plan.returning {
+        for (found, new) in &changes {
+            let row = if plan.is_update() { new } else { &found.row };
+            let output = returned(returning, row, run)?;
+            held += row_memory(&output);
+            run.check_memory(held)?;
+            written.rows.push(output);
+        }
+    }
+    if plan.moves {
+        move_rows(table, codec, changes, transaction).await?;
+        return Ok(written);
+    }
+    for (found, new) in changes {
+        let value = if plan.is_update() { Some(encode_with(codec, table, &new)?) } else { None };
+        transaction.put(found.placement, found.key, value, false).await?;
     }
     Ok(written)
 }

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::functions::resolve::{ANY, Choice, choose};
 use crate::functions::system::no_function;
 use crate::types::Type;
-use crate::value::{Array, Value};
+use crate::value::{Array, Row, Value};
 
 mod sums;
 mod variance;
@@ -27,6 +27,18 @@ pub trait Accumulator: Send + Sync {
     /// # Errors
     /// 22003 when the result does not fit its type.
     fn finish(&self) -> Result<Value, Error>;
+
+    /// What another state of the same aggregate takes in with [`Accumulator::merge`]: values of [`AggregateSig::state_types`].
+    ///
+    /// # Errors
+    /// 22003 when a sum does not fit a value any more.
+    fn save(&self) -> Result<Row, Error>;
+
+    /// Takes in what another state has seen.
+    ///
+    /// # Errors
+    /// 22003 when a sum overflows.
+    fn merge(&mut self, saved: &[Value]) -> Result<(), Error>;
 
     /// Bytes of memory beyond a small constant, for accounting.
     fn memory(&self) -> usize {
@@ -52,6 +64,28 @@ impl AggregateSig {
     /// An empty state.
     pub fn new_state(&self) -> Box<dyn Accumulator> {
         (self.make)(&self.arguments)
+    }
+
+    /// The types of what [`Accumulator::save`] gives.
+    pub fn state_types(&self) -> Vec<Type> {
+        let argument = self.arguments.first().cloned().unwrap_or(Type::Bool);
+        match (self.name.as_str(), &self.result) {
+            ("count", _) => vec![Type::Int64],
+            ("sum", Type::Float4 | Type::Float8) => vec![Type::Float8],
+            ("sum", Type::Interval) => vec![Type::Interval],
+            ("sum", _) => vec![NUMERIC],
+            ("avg", Type::Float8) => vec![Type::Float8, Type::Float8],
+            ("avg", Type::Interval) => vec![Type::Interval, Type::Int64],
+            ("avg", _) => vec![NUMERIC, Type::Int64],
+            ("min" | "max", _) => vec![argument],
+            ("string_agg", _) => vec![self.result.clone(), self.result.clone()],
+            (name, Type::Float8) if is_variance(name) => vec![Type::Float8; 3],
+            (name, _) if is_variance(name) => {
+                vec![Type::Int64, Type::Int32, Type::Text, Type::Text, Type::Bool]
+            }
+            // Bits, truth values and arrays are their own states.
+            _ => vec![self.result.clone()],
+        }
     }
 }
 
@@ -126,8 +160,8 @@ const TABLE: &[Entry] = entries! {
     "bit_or"(Type::Int16) -> Type::Int16, |_| Box::new(BitFold { result: Value::Null, fold: |a, b| a | b });
     "bit_or"(Type::Int32) -> Type::Int32, |_| Box::new(BitFold { result: Value::Null, fold: |a, b| a | b });
     "bit_or"(Type::Int64) -> Type::Int64, |_| Box::new(BitFold { result: Value::Null, fold: |a, b| a | b });
-    "string_agg"(Type::Text, Type::Text) -> Type::Text, |_| Box::new(StringAgg { result: None });
-    "string_agg"(Type::Bytea, Type::Bytea) -> Type::Bytea, |_| Box::new(BytesAgg { result: None });
+    "string_agg"(Type::Text, Type::Text) -> Type::Text, |_| Box::new(StringAgg { result: None, first: Value::Null });
+    "string_agg"(Type::Bytea, Type::Bytea) -> Type::Bytea, |_| Box::new(BytesAgg { result: None, first: Value::Null });
     "array_agg"(ANY) -> ANY, |arguments| Box::new(ArrayAgg { element: arguments[0].clone(), values: Vec::new(), memory: 0 });
     "stddev"(NUMERIC) -> NUMERIC, |_| variance::numeric(variance::Kind::StddevSample);
     "stddev_samp"(NUMERIC) -> NUMERIC, |_| variance::numeric(variance::Kind::StddevSample);
@@ -158,7 +192,7 @@ pub fn resolve_aggregate(name: &str, arguments: &[Type]) -> Result<AggregateSig,
     }
     let base: Vec<Type> = arguments.iter().map(Type::base).collect();
     // Variances exist for each integer type in PostgreSQL, and answer as for numeric.
-    let variance = name.starts_with("stddev") || name.starts_with("var");
+    let variance = is_variance(name);
     let asked: Vec<Type> =
         base.iter().map(|ty| if variance && ty.is_integer() { NUMERIC } else { ty.clone() }).collect();
     let candidates = TABLE.iter().filter(|entry| entry.name == name).map(|entry| (entry, entry.arguments));
@@ -180,6 +214,10 @@ pub fn resolve_aggregate(name: &str, arguments: &[Type]) -> Result<AggregateSig,
         .collect();
     let result = if entry.result.same_base(&ANY) { array_of(&resolved[0])? } else { entry.result.clone() };
     Ok(AggregateSig { name: name.to_owned(), arguments: resolved, result, make: entry.make })
+}
+
+fn is_variance(name: &str) -> bool {
+    name.starts_with("stddev") || name.starts_with("var")
 }
 
 fn array_of(element: &Type) -> Result<Type, Error> {
@@ -213,6 +251,15 @@ impl Accumulator for Count {
     fn finish(&self) -> Result<Value, Error> {
         Ok(Value::Int64(self.0))
     }
+
+    fn save(&self) -> Result<Row, Error> {
+        Ok(vec![Value::Int64(self.0)])
+    }
+
+    fn merge(&mut self, saved: &[Value]) -> Result<(), Error> {
+        self.0 += saved[0].as_i64().unwrap_or(0);
+        Ok(())
+    }
 }
 
 struct Extreme {
@@ -236,6 +283,14 @@ impl Accumulator for Extreme {
     fn memory(&self) -> usize {
         self.best.memory()
     }
+
+    fn save(&self) -> Result<Row, Error> {
+        Ok(vec![self.finish()?])
+    }
+
+    fn merge(&mut self, saved: &[Value]) -> Result<(), Error> {
+        self.update(saved)
+    }
 }
 
 /// `bool_and` stops caring at the first false, `bool_or` at the first true.
@@ -256,6 +311,14 @@ impl Accumulator for BoolFold {
 
     fn finish(&self) -> Result<Value, Error> {
         Ok(self.result.into())
+    }
+
+    fn save(&self) -> Result<Row, Error> {
+        Ok(vec![self.finish()?])
+    }
+
+    fn merge(&mut self, saved: &[Value]) -> Result<(), Error> {
+        self.update(saved)
     }
 }
 
@@ -281,10 +344,20 @@ impl Accumulator for BitFold {
     fn finish(&self) -> Result<Value, Error> {
         Ok(self.result.clone())
     }
+
+    fn save(&self) -> Result<Row, Error> {
+        Ok(vec![self.finish()?])
+    }
+
+    fn merge(&mut self, saved: &[Value]) -> Result<(), Error> {
+        self.update(saved)
+    }
 }
 
 struct StringAgg {
     result: Option<String>,
+    /// The delimiter of the first text, for the state that takes this one in behind its own.
+    first: Value,
 }
 
 impl Accumulator for StringAgg {
@@ -296,9 +369,20 @@ impl Accumulator for StringAgg {
                 result.push_str(arguments[1].as_str().unwrap_or(""));
                 result.push_str(text);
             }
-            None => self.result = Some(text.to_owned()),
+            None => {
+                self.result = Some(text.to_owned());
+                self.first = arguments[1].clone();
+            }
         }
         Ok(())
+    }
+
+    fn save(&self) -> Result<Row, Error> {
+        Ok(vec![self.finish()?, self.first.clone()])
+    }
+
+    fn merge(&mut self, saved: &[Value]) -> Result<(), Error> {
+        self.update(saved)
     }
 
     fn finish(&self) -> Result<Value, Error> {
@@ -312,6 +396,8 @@ impl Accumulator for StringAgg {
 
 struct BytesAgg {
     result: Option<Vec<u8>>,
+    /// As in [`StringAgg`].
+    first: Value,
 }
 
 impl Accumulator for BytesAgg {
@@ -324,9 +410,20 @@ impl Accumulator for BytesAgg {
                 }
                 result.extend_from_slice(bytes);
             }
-            None => self.result = Some(bytes.to_vec()),
+            None => {
+                self.result = Some(bytes.to_vec());
+                self.first = arguments[1].clone();
+            }
         }
         Ok(())
+    }
+
+    fn save(&self) -> Result<Row, Error> {
+        Ok(vec![self.finish()?, self.first.clone()])
+    }
+
+    fn merge(&mut self, saved: &[Value]) -> Result<(), Error> {
+        self.update(saved)
     }
 
     fn finish(&self) -> Result<Value, Error> {
@@ -360,6 +457,19 @@ impl Accumulator for ArrayAgg {
 
     fn memory(&self) -> usize {
         self.memory
+    }
+
+    fn save(&self) -> Result<Row, Error> {
+        Ok(vec![self.finish()?])
+    }
+
+    fn merge(&mut self, saved: &[Value]) -> Result<(), Error> {
+        if let Value::Array(array) = &saved[0] {
+            for value in array.values() {
+                self.update(std::slice::from_ref(value))?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,10 +1,9 @@
 //! Clauses that `sqlparser` reads and this product does not have: refused by name, never ignored.
 
-use sqlparser::ast::{Distinct, GroupByExpr, LimitClause, Query, Select, SelectFlavor, SetExpr};
+use sqlparser::ast::{GroupByExpr, LimitClause, Query, Select, SelectFlavor, SetExpr};
 
 use crate::error::Error;
 
-const ONE_TABLE: &str = "Joins come with a later version; query one table at a time.";
 const SEPARATE: &str = "Run the queries as statements of their own.";
 
 fn first(refused: &[(bool, &str, &str)]) -> Result<(), Error> {
@@ -14,7 +13,7 @@ fn first(refused: &[(bool, &str, &str)]) -> Result<(), Error> {
     }
 }
 
-/// Refuses what a query contains beyond a single-table SELECT or VALUES. Subqueries are checked when they are planned.
+/// Refuses the clauses of a query that are not PostgreSQL's or not there yet. Subqueries are checked when they are planned.
 ///
 /// # Errors
 /// 0A000 with the clause's name.
@@ -22,7 +21,6 @@ pub fn refuse_clauses(query: &Query) -> Result<(), Error> {
     let limit_by =
         matches!(&query.limit_clause, Some(LimitClause::LimitOffset { limit_by, .. }) if !limit_by.is_empty());
     first(&[
-        (query.with.is_some(), "WITH", "Put the queries into statements of their own."),
         (query.fetch.as_ref().is_some_and(|fetch| fetch.with_ties), "FETCH ... WITH TIES", "Use LIMIT."),
         (query.fetch.as_ref().is_some_and(|fetch| fetch.percent), "FETCH ... PERCENT", "Use LIMIT."),
         (query.for_clause.is_some(), "FOR XML or JSON", ""),
@@ -34,8 +32,7 @@ pub fn refuse_clauses(query: &Query) -> Result<(), Error> {
     ])?;
     match &*query.body {
         SetExpr::Select(select) => refuse_select_clauses(select),
-        SetExpr::SetOperation { op, .. } => Err(Error::unsupported(op, SEPARATE)),
-        SetExpr::Values(_) | SetExpr::Query(_) | SetExpr::Table(_) => Ok(()),
+        SetExpr::SetOperation { .. } | SetExpr::Values(_) | SetExpr::Query(_) | SetExpr::Table(_) => Ok(()),
         SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
             Err(Error::unsupported("a row change inside a query", SEPARATE))
         }
@@ -43,18 +40,14 @@ pub fn refuse_clauses(query: &Query) -> Result<(), Error> {
 }
 
 fn refuse_select_clauses(select: &Select) -> Result<(), Error> {
-    let grouping_sets = match &select.group_by {
+    let modified = match &select.group_by {
         GroupByExpr::All(_) => true,
         GroupByExpr::Expressions(_, modifiers) => !modifiers.is_empty(),
     };
-    let joins = select.from.len() > 1 || select.from.iter().any(|from| !from.joins.is_empty());
     first(&[
-        (joins, "JOIN", ONE_TABLE),
-        (matches!(select.distinct, Some(Distinct::On(_))), "DISTINCT ON", "Use GROUP BY with min or max."),
         (select.into.is_some(), "SELECT INTO", "Create the table, then fill it with INSERT ... SELECT."),
-        (!select.named_window.is_empty(), "WINDOW", "Window functions come with a later version."),
         (select.qualify.is_some(), "QUALIFY", ""),
-        (grouping_sets, "GROUPING SETS", "Use one GROUP BY a statement."),
+        (modified, "this form of GROUP BY", "Name the columns, or use ROLLUP, CUBE or GROUPING SETS."),
         (!select.lateral_views.is_empty(), "LATERAL VIEW", ""),
         (select.top.is_some(), "TOP", "Use LIMIT."),
         (

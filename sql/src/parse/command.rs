@@ -30,7 +30,7 @@ impl Reader<'_> {
             _ => return self.unexpected(),
         };
         match first.as_str() {
-            "" | "SELECT" | "VALUES" | "TABLE" => return Ok(Statement::Query(self.parser.parse_query()?)),
+            "" | "SELECT" | "WITH" | "VALUES" | "TABLE" => return Ok(Statement::Query(self.parser.parse_query()?)),
             "INSERT" | "UPDATE" | "DELETE" => return self.row_statement(),
             _ => {}
         }

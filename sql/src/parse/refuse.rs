@@ -81,7 +81,6 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
     (&["NOTIFY"], "NOTIFY", POLL),
     (&["LOCK"], "LOCK TABLE", "Use SELECT ... FOR UPDATE; transactions are serializable anyway."),
     (&["MERGE"], "MERGE", "Use UPDATE and INSERT in one transaction."),
-    (&["WITH"], "WITH", "Put the queries into statements of their own."),
     (&["CALL"], "CALL", NO_HINT),
     (&["DO"], "DO", NO_HINT),
     (&["COMMENT"], "COMMENT", NO_HINT),

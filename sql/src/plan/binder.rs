@@ -9,7 +9,9 @@ use sqlparser::ast;
 use sqlparser::tokenizer::Location;
 
 use super::expression::Expr;
+use super::relational::{Frame, WindowFunction};
 use super::select::SelectPlan;
+use super::with::WithQuery;
 use crate::cast::{CastContext, resolve_cast};
 use crate::catalog::{Catalog, Table};
 use crate::error::{Error, SqlState};
@@ -18,8 +20,8 @@ use crate::parse::{Positions, TableName, fold};
 use crate::types::Type;
 use crate::value::Value;
 
-/// How deep expressions may be nested; deeper ones would need more stack than a task has.
-const MAX_DEPTH: usize = 200;
+/// How deep expressions may be nested: more than what the parser lets through, a chain of operators included.
+const MAX_DEPTH: usize = 1_200;
 /// With less stack left than this, more is made.
 const STACK_LEFT: usize = 256 << 10;
 /// How much is made.
@@ -82,28 +84,30 @@ pub struct Relation {
     pub table: u32,
     /// All columns.
     pub columns: Vec<RelationColumn>,
-    /// Columns used so far: the row that expressions see holds these, in this order.
-    pub used: Vec<usize>,
-    /// Where each used column was first named, for errors.
-    pub places: Vec<Option<u32>>,
 }
 
-impl Relation {
-    /// The place of a column in the rows, which is made if there is none yet.
-    pub fn place(&mut self, column: usize, position: Option<u32>) -> usize {
-        if let Some(place) = self.used.iter().position(|used| *used == column) {
-            return place;
-        }
-        self.used.push(column);
-        self.places.push(position);
-        self.used.len() - 1
-    }
+/// A column of a level's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// The relation, by its place in FROM.
+    pub relation: usize,
+    /// The column in it.
+    pub column: usize,
+    /// Where it was first named, for errors.
+    pub position: Option<u32>,
+}
 
-    /// Makes the rows hold all columns in their order.
-    pub fn use_all(&mut self) {
-        self.used = (0..self.columns.len()).collect();
-        self.places = vec![None; self.columns.len()];
-    }
+/// A column that JOIN ... USING or NATURAL JOIN makes of two.
+#[derive(Clone, Debug)]
+pub struct Merged {
+    /// The name.
+    pub name: String,
+    /// Its value.
+    pub expr: Expr,
+    /// The type of both sides.
+    pub ty: Type,
+    /// The columns that it stands for: relation and column. An unqualified name means it, and `*` gives it once.
+    pub hides: Vec<(usize, usize)>,
 }
 
 /// A call of an aggregate function.
@@ -117,8 +121,8 @@ pub struct AggregateCall {
     pub distinct: bool,
     /// FILTER.
     pub filter: Option<Expr>,
-    /// ORDER BY inside the call: expression, descending, NULLs first.
-    pub order_by: Vec<(Expr, bool, bool)>,
+    /// ORDER BY inside the call: expression, type, descending, NULLs first.
+    pub order_by: Vec<(Expr, Type, bool, bool)>,
 }
 
 /// Whether aggregates may stand where an expression is being bound.
@@ -130,21 +134,154 @@ pub enum Aggregates {
     NotIn(&'static str),
 }
 
+/// A column of `*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Star {
+    /// A relation's.
+    Column {
+        /// The relation, by its place in FROM.
+        relation: usize,
+        /// The column in it.
+        column: usize,
+    },
+    /// One made by USING, by its place in [`Level::merged`].
+    Merged(usize),
+}
+
+/// A window function's call.
+#[derive(Clone, Debug)]
+pub struct WindowCall {
+    /// What is worked out.
+    pub function: WindowFunction,
+    /// Its arguments, converted.
+    pub arguments: Vec<Expr>,
+    /// FILTER, for aggregates.
+    pub filter: Option<Expr>,
+    /// PARTITION BY, with types.
+    pub partition_by: Vec<(Expr, Type)>,
+    /// ORDER BY: expression, type, descending, NULLs first.
+    pub order_by: Vec<(Expr, Type, bool, bool)>,
+    /// Which rows of the partition count.
+    pub frame: Frame,
+    /// The type of the result.
+    pub ty: Type,
+}
+
 /// One query level.
 #[derive(Debug)]
 pub struct Level {
-    /// FROM.
-    pub relation: Option<Relation>,
+    /// FROM, from left to right.
+    pub relations: Vec<Relation>,
+    /// Those that names refer to at the moment: all, or those of one JOIN while its condition is bound.
+    pub visible: std::ops::Range<usize>,
+    /// The row that expressions see holds these columns, in this order.
+    pub used: Vec<Used>,
+    /// Columns made by USING.
+    pub merged: Vec<Merged>,
+    /// What `*` stands for.
+    pub star: Vec<Star>,
+    /// WINDOW.
+    pub named_windows: Vec<ast::NamedWindowDefinition>,
     /// Aggregates found so far.
     pub aggregates: Vec<AggregateCall>,
-    /// Whether more may come.
+    /// Window functions found so far.
+    pub windows: Vec<WindowCall>,
+    /// Whether more aggregates may come.
     pub allow_aggregates: Aggregates,
+    /// Whether window functions may come: only in the select list and ORDER BY.
+    pub allow_windows: bool,
 }
 
 impl Level {
     /// A level without aggregates.
     pub fn new(relation: Option<Relation>, clause: &'static str) -> Level {
-        Level { relation, aggregates: Vec::new(), allow_aggregates: Aggregates::NotIn(clause) }
+        let relations: Vec<Relation> = relation.into_iter().collect();
+        let columns = relations.first().map_or(0, |relation| relation.columns.len());
+        Level {
+            visible: 0..relations.len(),
+            star: (0..columns).map(|column| Star::Column { relation: 0, column }).collect(),
+            named_windows: Vec::new(),
+            relations,
+            used: Vec::new(),
+            merged: Vec::new(),
+            aggregates: Vec::new(),
+            windows: Vec::new(),
+            allow_aggregates: Aggregates::NotIn(clause),
+            allow_windows: false,
+        }
+    }
+
+    /// The column that a name means here; `None` if there is none.
+    ///
+    /// # Errors
+    /// 42702 for a name that several relations have.
+    fn find(
+        &mut self,
+        qualifier: Option<(Option<&String>, &String)>,
+        name: &str,
+        position: Option<u32>,
+    ) -> Result<Option<(Expr, Type)>, Error> {
+        let named = |relation: &Relation| {
+            qualifier.is_none_or(|(schema, table)| {
+                relation.alias == *table && schema.is_none_or(|schema| relation.schema.as_ref() == Some(schema))
+            })
+        };
+        let mut found: Vec<(usize, usize)> = Vec::new();
+        for relation in self.visible.clone() {
+            let candidate = &self.relations[relation];
+            if named(candidate) {
+                let columns = candidate.columns.iter().enumerate().filter(|(_, column)| column.name == name);
+                found.extend(columns.map(|(column, _)| (relation, column)));
+            }
+        }
+        if qualifier.is_none() {
+            // The latest merge of a name stands for the earlier ones.
+            if let Some(merged) = self.merged.iter().rev().find(|merged| merged.name == name)
+                && merged.hides.iter().any(|hidden| found.contains(hidden))
+                && found.iter().all(|column| merged.hides.contains(column))
+            {
+                return Ok(Some((merged.expr.clone(), merged.ty.clone())));
+            }
+        }
+        match found[..] {
+            [] => Ok(None),
+            [(relation, column)] => {
+                let ty = self.relations[relation].columns[column].ty.clone();
+                Ok(Some((Expr::Column(self.place(relation, column, position)), ty)))
+            }
+            _ => Err(Error::new(SqlState::AMBIGUOUS_COLUMN, format!("column reference \"{name}\" is ambiguous"))),
+        }
+    }
+
+    fn is_visible(&self, alias: &str) -> bool {
+        self.visible.clone().any(|relation| self.relations[relation].alias == alias)
+    }
+
+    /// The place of a column in the rows, which is made if there is none yet.
+    pub fn place(&mut self, relation: usize, column: usize, position: Option<u32>) -> usize {
+        let known = self.used.iter().position(|used| (used.relation, used.column) == (relation, column));
+        known.unwrap_or_else(|| {
+            self.used.push(Used { relation, column, position });
+            self.used.len() - 1
+        })
+    }
+
+    /// Makes the rows hold all columns of the first relation in their order, before any other use.
+    pub fn use_all(&mut self) {
+        let columns = self.relations.first().map_or(0, |relation| relation.columns.len());
+        self.used = (0..columns).map(|column| Used { relation: 0, column, position: None }).collect();
+    }
+
+    /// The columns used of one relation.
+    pub fn used_of(&self, relation: usize) -> Vec<usize> {
+        self.used.iter().filter(|used| used.relation == relation).map(|used| used.column).collect()
+    }
+
+    /// The column at a place of the rows, and its relation.
+    pub fn column_at(&self, place: usize) -> (&Relation, &RelationColumn) {
+        let used = self.used[place];
+        let relation = &self.relations[used.relation];
+        (relation, &relation.columns[used.column])
     }
 }
 
@@ -165,8 +302,14 @@ pub struct Binder<'a> {
     pub shows_catalog: bool,
     /// The level being bound.
     pub level: Level,
-    /// Relations of the levels around it.
-    pub outer: Vec<Option<Relation>>,
+    /// The levels around it, the outermost first.
+    pub outer: Vec<Level>,
+    /// Queries of WITH that can be named here, the innermost last.
+    pub(super) with: Vec<WithQuery>,
+    /// Columns of the SELECT planned last that are literals without a type.
+    pub(super) untyped: Vec<usize>,
+    /// Recursive queries so far.
+    pub(super) recursions: usize,
     depth: usize,
 }
 
@@ -188,6 +331,9 @@ impl<'a> Binder<'a> {
             shows_catalog: false,
             level: Level::new(None, "this clause"),
             outer: Vec::new(),
+            with: Vec::new(),
+            untyped: Vec::new(),
+            recursions: 0,
             depth: 0,
         }
     }
@@ -279,33 +425,26 @@ impl<'a> Binder<'a> {
             [schema, table, name] => (Some((Some(schema), table)), name),
             _ => return Err(self.locate_at(Error::syntax("improper qualified name (too many dotted names)"), position)),
         };
-        let find = |relation: &Relation| -> Option<usize> {
-            let named = qualifier.is_none_or(|(schema, table)| {
-                relation.alias == *table && schema.is_none_or(|schema| relation.schema.as_ref() == Some(schema))
-            });
-            named.then(|| relation.columns.iter().position(|column| column.name == *name)).flatten()
-        };
-        if let Some(relation) = &mut self.level.relation
-            && let Some(column) = find(relation)
+        if let Some((found, ty)) =
+            self.level.find(qualifier, name, position).map_err(|e| self.locate_at(e, position))?
         {
-            let ty = relation.columns[column].ty.clone();
-            return Ok(Typed::new(Expr::Column(relation.place(column, position)), ty));
+            return Ok(Typed::new(found, ty));
         }
-        let refusal = if self.outer.iter().flatten().any(|relation| find(relation).is_some()) {
-            Error::unsupported(
-                "a subquery that refers to the query around it",
-                "Join in the application, or run two statements.",
-            )
-        } else {
-            match qualifier {
-                Some((_, table)) if self.level.relation.as_ref().is_none_or(|relation| relation.alias != *table) => {
-                    Error::new(SqlState::UNDEFINED_TABLE, format!("missing FROM-clause entry for table \"{table}\""))
-                }
-                Some((_, table)) => {
-                    Error::new(SqlState::UNDEFINED_COLUMN, format!("column {table}.{name} does not exist"))
-                }
-                None => Error::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")),
+        for (levels, outer) in (1..).zip(self.outer.iter_mut().rev()) {
+            let Some((mut found, ty)) = outer.find(qualifier, name, position)? else { continue };
+            found.push_out(levels);
+            return Ok(Typed::new(found, ty));
+        }
+        let refusal = match qualifier {
+            Some((_, table)) if !self.level.relations.iter().any(|relation| relation.alias == *table) => {
+                Error::new(SqlState::UNDEFINED_TABLE, format!("missing FROM-clause entry for table \"{table}\""))
             }
+            Some((_, table)) if !self.level.is_visible(table) => Error::new(
+                SqlState::UNDEFINED_TABLE,
+                format!("invalid reference to FROM-clause entry for table \"{table}\""),
+            ),
+            Some((_, table)) => Error::new(SqlState::UNDEFINED_COLUMN, format!("column {table}.{name} does not exist")),
+            None => Error::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")),
         };
         Err(self.locate_at(refusal, position))
     }

@@ -5,6 +5,8 @@ use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 use super::binder::{AggregateCall, Aggregates, Binder, Level, Prerequisite, Typed};
 use super::expression::{Comparison, Expr};
 use super::operators::unnested;
+use super::relational::{Subquery, SubqueryKind};
+use super::select::SelectPlan;
 use crate::cast::{CastContext, resolve_cast};
 use crate::error::{Error, SqlState};
 use crate::functions::{BinaryOp, is_aggregate, resolve_aggregate, resolve_binary, resolve_function};
@@ -105,8 +107,8 @@ impl Binder<'_> {
                 ));
             }
         };
-        if function.over.is_some() {
-            return Err(Error::unsupported("a window function", "Window functions come with a later version."));
+        if let Some(over) = &function.over {
+            return self.window(&name, function, over);
         }
         if !function.within_group.is_empty() {
             return Err(Error::unsupported("WITHIN GROUP", ""));
@@ -123,6 +125,10 @@ impl Binder<'_> {
         }
         let arguments = match &function.args {
             FunctionArguments::None => Vec::new(),
+            FunctionArguments::Subquery(query) if name == "array" => {
+                let (list, element) = self.list_subquery(query)?;
+                return Ok(Typed::new(list, Type::Array(Box::new(element))));
+            }
             FunctionArguments::Subquery(_) => {
                 return Err(Error::unsupported("a subquery as the only argument", "Put it into parentheses."));
             }
@@ -178,6 +184,13 @@ impl Binder<'_> {
                 }
                 Ok(Typed::new(self.slot(Prerequisite::TxidStatus(id)), Type::Text))
             }
+            (
+                "row_number" | "rank" | "dense_rank" | "percent_rank" | "cume_dist" | "ntile" | "lag" | "lead"
+                | "first_value" | "last_value" | "nth_value",
+                _,
+            ) => {
+                Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("window function {name} requires an OVER clause")))
+            }
             ("generate_series" | "unnest" | "generate_subscripts" | "regexp_split_to_table", _) => Err(
                 Error::unsupported(format_args!("the set-returning function {name} outside FROM"), "Put it into FROM."),
             ),
@@ -228,15 +241,24 @@ impl Binder<'_> {
         };
         // Inside, no further aggregate may stand.
         self.level.allow_aggregates = Aggregates::NotIn("");
+        let windows = std::mem::take(&mut self.level.allow_windows);
         let call = self.aggregate_call(name, list, function.filter.as_deref());
+        self.level.allow_windows = windows;
         self.level.allow_aggregates = Aggregates::Allowed;
         let call = call?;
+        let of_outer = |expr: &Expr| expr.refers_out() && expr.columns().is_empty();
+        if !call.arguments.is_empty() && call.arguments.iter().all(of_outer) {
+            return Err(Error::unsupported(
+                "an aggregate of the query around this one",
+                "Work it out in a FROM subquery.",
+            ));
+        }
         let ty = call.function.result.clone();
         self.level.aggregates.push(call);
         Ok(Typed::new(Expr::Aggregate(self.level.aggregates.len() - 1), ty))
     }
 
-    fn aggregate_call(
+    pub(super) fn aggregate_call(
         &mut self,
         name: &str,
         list: &ast::FunctionArgumentList,
@@ -273,7 +295,8 @@ impl Binder<'_> {
             for key in keys {
                 let typed = self.expression(&key.expr)?;
                 let descending = key.options.asc == Some(false);
-                order_by.push((self.settle(typed)?.expr, descending, key.options.nulls_first.unwrap_or(descending)));
+                let Typed { expr, ty, .. } = self.settle(typed)?;
+                order_by.push((expr, ty, descending, key.options.nulls_first.unwrap_or(descending)));
             }
         }
         let filter = match filter {
@@ -292,20 +315,18 @@ impl Binder<'_> {
         Expr::Slot(self.prerequisites.len() - 1)
     }
 
-    /// Plans a subquery at a level of its own.
-    fn subquery(&mut self, query: &ast::Query) -> Result<super::select::SelectPlan, Error> {
+    /// Plans a subquery at a level of its own, from which names of the present level can be seen.
+    fn subquery(&mut self, query: &ast::Query) -> Result<SelectPlan, Error> {
         self.deeper(|binder| {
-            let outer = std::mem::replace(&mut binder.level, Level::new(None, "this clause"));
-            let Level { relation, aggregates, allow_aggregates } = outer;
-            binder.outer.push(relation);
+            let level = std::mem::replace(&mut binder.level, Level::new(None, "this clause"));
+            binder.outer.push(level);
             let plan = binder.query(query);
-            let relation = binder.outer.pop().flatten();
-            binder.level = Level { relation, aggregates, allow_aggregates };
+            binder.level = binder.outer.pop().expect("it was pushed above");
             plan
         })
     }
 
-    fn one_column(&mut self, query: &ast::Query) -> Result<(super::select::SelectPlan, Type), Error> {
+    fn one_column(&mut self, query: &ast::Query) -> Result<(SelectPlan, Type), Error> {
         let plan = self.subquery(query)?;
         match &plan.columns[..] {
             [column] => {
@@ -318,32 +339,60 @@ impl Binder<'_> {
 
     fn scalar_subquery(&mut self, query: &ast::Query) -> Result<Typed, Error> {
         let (plan, ty) = self.one_column(query)?;
-        Ok(Typed::new(self.slot(Prerequisite::Scalar(Box::new(plan))), ty))
+        let expr = match plan.correlated() {
+            Ok(plan) => Expr::Subquery(Box::new(Subquery { kind: SubqueryKind::Scalar, plan, ty: ty.clone() })),
+            Err(plan) => self.slot(Prerequisite::Scalar(plan)),
+        };
+        Ok(Typed::new(expr, ty))
     }
 
     /// A subquery whose column becomes an array, and the type of its elements.
     pub(super) fn list_subquery(&mut self, query: &ast::Query) -> Result<(Expr, Type), Error> {
-        let (plan, ty) = self.one_column(query)?;
-        Ok((self.slot(Prerequisite::List(Box::new(plan), ty.clone())), ty))
+        let (plan, element) = self.one_column(query)?;
+        let expr = match plan.correlated() {
+            Ok(plan) => {
+                let ty = Type::Array(Box::new(element.clone()));
+                Expr::Subquery(Box::new(Subquery { kind: SubqueryKind::Array(element.clone()), plan, ty }))
+            }
+            Err(plan) => self.slot(Prerequisite::List(plan, element.clone())),
+        };
+        Ok((expr, element))
     }
 
     fn exists(&mut self, query: &ast::Query, negated: bool) -> Result<Typed, Error> {
         let plan = self.subquery(query)?;
-        let slot = self.slot(Prerequisite::Exists(Box::new(plan)));
-        Ok(Typed::new(if negated { Expr::Not(Box::new(slot)) } else { slot }, Type::Bool))
+        let exists = match plan.correlated() {
+            Ok(plan) => Expr::Subquery(Box::new(Subquery { kind: SubqueryKind::Exists, plan, ty: Type::Bool })),
+            Err(plan) => self.slot(Prerequisite::Exists(plan)),
+        };
+        Ok(Typed::new(if negated { Expr::Not(Box::new(exists)) } else { exists }, Type::Bool))
     }
 
+    /// `operand IN (query)`. A short answer of a query on its own is worked out once, as an array; what may be long is left to a join.
     fn in_subquery(&mut self, operand: &ast::Expr, query: &ast::Query, negated: bool) -> Result<Typed, Error> {
         if let ast::Expr::Tuple(_) = unnested(operand) {
             return Err(Error::unsupported("a row value before IN (SELECT ...)", "Compare one column."));
         }
         let operand = self.expression(operand)?;
-        let (slot, element) = self.list_subquery(query)?;
-        self.quantified_over(BinaryOp::Equal, operand, Typed::new(slot, Type::Array(Box::new(element))), false, negated)
+        let (plan, element) = self.one_column(query)?;
+        let plan = match plan.correlated() {
+            Ok(plan) => plan,
+            Err(plan) => {
+                let slot = self.slot(Prerequisite::List(plan, element.clone()));
+                let list = Typed::new(slot, Type::Array(Box::new(element)));
+                return self.quantified_over(BinaryOp::Equal, operand, list, false, negated);
+            }
+        };
+        let equal = resolve_binary(BinaryOp::Equal, &operand.ty, &element)?;
+        let operand = Box::new(self.coerce(operand, &equal.left, CastContext::Implicit)?);
+        let cast = resolve_cast(&element, &equal.right, CastContext::Implicit)?;
+        let kind = SubqueryKind::In { operand, equal, cast: (!cast.is_identity()).then_some(cast) };
+        let found = Expr::Subquery(Box::new(Subquery { kind, plan, ty: Type::Bool }));
+        Ok(Typed::new(if negated { Expr::Not(Box::new(found)) } else { found }, Type::Bool))
     }
 }
 
-fn plain_argument(argument: &FunctionArg) -> Result<&ast::Expr, Error> {
+pub(super) fn plain_argument(argument: &FunctionArg) -> Result<&ast::Expr, Error> {
     match argument {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Ok(expr),
         FunctionArg::Unnamed(_) => Err(Error::syntax("* is an argument of count only")),

@@ -5,6 +5,7 @@
 use super::access::{Access, KeyValues, Path};
 use super::binder::Prerequisite;
 use super::expression::{Expr, Special};
+use super::relational::{JoinKind, Node, SubqueryKind};
 use super::select::{SelectPlan, Source};
 use super::write::{ChangePlan, InsertPlan, InsertSource};
 use super::{Body, Plan};
@@ -103,7 +104,9 @@ impl Lines {
                 wanted.iter().map(|column| table.columns()[*column].0.to_owned()).collect()
             }
             Source::Subquery(plan, wanted) => wanted.iter().map(|column| plan.columns[*column].name.clone()).collect(),
-            Source::OneRow | Source::Values(_) | Source::Series(_) | Source::Unnest(_) => Vec::new(),
+            Source::OneRow | Source::Values(_) | Source::Series(_) | Source::Unnest(_) | Source::Relational(_) => {
+                Vec::new()
+            }
         }
     }
 
@@ -124,7 +127,69 @@ impl Lines {
                 self.nested(|out| out.select(plan));
             }
             Source::Table(access) => self.access(access, names),
+            Source::Relational(node) => self.node(node),
         }
+    }
+
+    /// A tree of operators, and the names of its columns as far as they have any.
+    fn node(&mut self, node: &Node) {
+        let names: Vec<String> = node.inputs().into_iter().flat_map(node_names).collect();
+        let all = |exprs: &mut dyn Iterator<Item = &Expr>| {
+            exprs.map(|expr| show(expr, &names)).collect::<Vec<_>>().join(", ")
+        };
+        match node {
+            Node::Rows(plan) => return self.select(plan),
+            Node::Filter { conditions, .. } => {
+                let shown: Vec<String> = conditions.iter().map(|expr| show(expr, &names)).collect();
+                self.line(&format!("Filter: {}", shown.join(" AND ")));
+            }
+            Node::Project { input, output } => {
+                if !self.verbose {
+                    return self.node(input);
+                }
+                self.line(&format!("Output {}", all(&mut output.iter().map(|(expr, _)| expr))));
+            }
+            Node::Join { kind, on, .. } => {
+                let word = match kind {
+                    JoinKind::Inner if on.is_empty() => "Cross join".to_owned(),
+                    JoinKind::Inner => "Join".to_owned(),
+                    other => format!("{other:?} join"),
+                };
+                let shown: Vec<String> = on.iter().map(|expr| show(expr, &names)).collect();
+                let on = if shown.is_empty() { String::new() } else { format!(" on {}", shown.join(" AND ")) };
+                self.line(&format!("{word}{on}"));
+            }
+            Node::Group { keys, sets, .. } => {
+                let keys = all(&mut keys.iter().map(|(expr, _)| expr));
+                match sets {
+                    None if keys.is_empty() => self.line("Aggregate"),
+                    None => self.line(&format!("Group by {keys}")),
+                    Some(sets) => self.line(&format!("Group by {} sets of {keys}", sets.len())),
+                }
+            }
+            Node::Window { calls, .. } => self.line(&format!("Window functions: {}", calls.len())),
+            Node::Distinct { on: None, .. } => self.line("Distinct"),
+            Node::Distinct { on: Some((count, _)), .. } => self.line(&format!("Distinct on {count} columns")),
+            Node::Sort { keys, .. } => {
+                let name = |key: &super::select::SortKey| {
+                    let name = names.get(key.place).cloned().unwrap_or_else(|| format!("#{}", key.place + 1));
+                    format!("{name}{}", if key.descending { " DESC" } else { "" })
+                };
+                self.line(&format!("Sort by {}", keys.iter().map(name).collect::<Vec<_>>().join(", ")));
+            }
+            Node::Limit { limit, offset, .. } => {
+                let part = |word: &str, expr: &Option<Expr>| {
+                    expr.as_ref().map(|expr| format!("{word} {}", show(expr, &[]))).unwrap_or_default()
+                };
+                self.line(format!("{} {}", part("Limit", limit), part("Offset", offset)).trim());
+            }
+            Node::Set { kind, all, .. } => {
+                self.line(&format!("{kind:?}{}", if *all { " all" } else { "" }));
+            }
+            Node::Recursive { .. } => self.line("Recursive union"),
+            Node::Work { .. } => self.line("Rows of the last round"),
+        }
+        self.nested(|out| node.inputs().into_iter().for_each(|input| out.node(input)));
     }
 
     fn access(&mut self, access: &Access, names: &[String]) {
@@ -265,6 +330,19 @@ fn place(access: &Access, hash: Option<Vec<&Expr>>) -> String {
     }
 }
 
+fn node_names(node: &Node) -> Vec<String> {
+    match node {
+        Node::Rows(plan) => plan.columns.iter().map(|column| column.name.clone()).collect(),
+        Node::Filter { input, .. } | Node::Sort { input, .. } | Node::Limit { input, .. } => node_names(input),
+        Node::Join { left, right, .. } => [node_names(left), node_names(right)].concat(),
+        Node::Project { input, output } => {
+            let names = node_names(input);
+            output.iter().map(|(expr, _)| show(expr, &names)).collect()
+        }
+        other => (1..=other.types().len()).map(|n| format!("#{n}")).collect(),
+    }
+}
+
 /// An expression, roughly as SQL.
 fn show(expr: &Expr, names: &[String]) -> String {
     let several = |operands: &[Expr], word: &str| {
@@ -280,6 +358,13 @@ fn show(expr: &Expr, names: &[String]) -> String {
         Expr::Column(n) => names.get(*n).cloned().unwrap_or_else(|| format!("#{}", n + 1)),
         Expr::Slot(n) => format!("(slot {n})"),
         Expr::Aggregate(n) => format!("(aggregate {n})"),
+        Expr::Window(n) => format!("(window function {n})"),
+        Expr::Outer { levels, place } => format!("(column {} of {levels} out)", place + 1),
+        Expr::Subquery(subquery) => match &subquery.kind {
+            SubqueryKind::Exists => "EXISTS (subquery)".to_owned(),
+            SubqueryKind::In { operand, .. } => format!("({} IN (subquery))", show(operand, names)),
+            SubqueryKind::Scalar | SubqueryKind::Array(_) => "(subquery)".to_owned(),
+        },
         Expr::Unary(unary) => format!("{}{}", "-", show(&unary.1, names)),
         Expr::Binary(binary) => {
             format!("({} {} {})", show(&binary.1, names), binary.0.op.symbol(), show(&binary.2, names))

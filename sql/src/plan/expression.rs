@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use super::relational::{Subquery, SubqueryKind};
 use crate::cast::Cast;
 use crate::error::Error;
 use crate::functions::{BinaryFn, EvalContext, FunctionSig, UnaryFn, logic};
@@ -36,6 +37,17 @@ pub enum Expr {
     Slot(usize),
     /// The result of an aggregate; replaced by a column before the plan is complete.
     Aggregate(usize),
+    /// The result of a window function; replaced by a column before the plan is complete.
+    Window(usize),
+    /// A column of a row around this subquery: the one `levels` further out, from 1. Only in what [`super::relational`] describes.
+    Outer {
+        /// How far out.
+        levels: usize,
+        /// The column of that row.
+        place: usize,
+    },
+    /// A subquery that refers to the row at hand. Only in what [`super::relational`] describes.
+    Subquery(Box<Subquery>),
     /// A unary operator.
     Unary(Box<(UnaryFn, Expr)>),
     /// A binary operator.
@@ -191,7 +203,12 @@ impl Expr {
             Expr::Parameter(n) => return Ok(Cow::Borrowed(&scope.parameters[*n])),
             Expr::Column(n) => return Ok(Cow::Borrowed(&row[*n])),
             Expr::Slot(n) => return Ok(Cow::Borrowed(&scope.slots[*n])),
-            Expr::Aggregate(_) => return Err(Error::internal("an aggregate was left in an expression")),
+            Expr::Aggregate(_) | Expr::Window(_) => {
+                return Err(Error::internal("an aggregate was left in an expression"));
+            }
+            Expr::Outer { .. } | Expr::Subquery(_) => {
+                return Err(Error::internal("a compiled expression refers to other rows"));
+            }
             Expr::Unary(unary) => unary.0.call(scope.context, &*unary.1.value(scope, row)?)?,
             Expr::Binary(binary) => {
                 let (op, left, right) = &**binary;
@@ -304,7 +321,18 @@ impl Expr {
     pub fn walk(&self, visit: &mut dyn FnMut(&Expr)) {
         visit(self);
         match self {
-            Expr::Constant(_) | Expr::Parameter(_) | Expr::Column(_) | Expr::Slot(_) | Expr::Aggregate(_) => {}
+            Expr::Constant(_)
+            | Expr::Parameter(_)
+            | Expr::Column(_)
+            | Expr::Slot(_)
+            | Expr::Aggregate(_)
+            | Expr::Window(_)
+            | Expr::Outer { .. } => {}
+            Expr::Subquery(subquery) => {
+                if let SubqueryKind::In { operand, .. } = &subquery.kind {
+                    operand.walk(visit);
+                }
+            }
             Expr::Unary(unary) => unary.1.walk(visit),
             Expr::Binary(binary) => {
                 binary.1.walk(visit);
@@ -361,7 +389,18 @@ impl Expr {
             return;
         }
         match self {
-            Expr::Constant(_) | Expr::Parameter(_) | Expr::Column(_) | Expr::Slot(_) | Expr::Aggregate(_) => {}
+            Expr::Constant(_)
+            | Expr::Parameter(_)
+            | Expr::Column(_)
+            | Expr::Slot(_)
+            | Expr::Aggregate(_)
+            | Expr::Window(_)
+            | Expr::Outer { .. } => {}
+            Expr::Subquery(subquery) => {
+                if let SubqueryKind::In { operand, .. } = &mut subquery.kind {
+                    operand.rewrite(replace);
+                }
+            }
             Expr::Unary(unary) => unary.1.rewrite(replace),
             Expr::Binary(binary) => {
                 binary.1.rewrite(replace);
@@ -416,7 +455,10 @@ impl Expr {
     /// Whether it depends on the row.
     pub fn uses_columns(&self) -> bool {
         let mut found = false;
-        self.walk(&mut |expr| found |= matches!(expr, Expr::Column(_) | Expr::Aggregate(_)));
+        self.walk(&mut |expr| {
+            let of_row = matches!(expr, Expr::Column(_) | Expr::Aggregate(_) | Expr::Window(_) | Expr::Outer { .. });
+            found |= of_row || matches!(expr, Expr::Subquery(_));
+        });
         found
     }
 

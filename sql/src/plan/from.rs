@@ -44,14 +44,12 @@ impl Relation {
             alias: alias.unwrap_or_else(|| table.name.clone()),
             table: table.id,
             columns: table.columns.iter().enumerate().map(column).collect(),
-            used: Vec::new(),
-            places: Vec::new(),
         }
     }
 
-    fn of_columns(alias: String, columns: impl IntoIterator<Item = (String, Type)>) -> Relation {
+    pub(super) fn of_columns(alias: String, columns: impl IntoIterator<Item = (String, Type)>) -> Relation {
         let columns = columns.into_iter().map(|(name, ty)| RelationColumn { name, ty, number: 0 }).collect();
-        Relation { alias, schema: None, table: 0, columns, used: Vec::new(), places: Vec::new() }
+        Relation { alias, schema: None, table: 0, columns }
     }
 }
 
@@ -80,10 +78,7 @@ impl Binder<'_> {
                 }
             }
             TableFactor::Derived { lateral: false, subquery, alias, sample: None } => {
-                self.outer.push(None);
-                let plan = self.query(subquery);
-                self.outer.pop();
-                let plan = plan?;
+                let plan = self.query(subquery)?;
                 let Some(alias) = alias else {
                     return Err(Error::syntax("subquery in FROM must have an alias")
                         .with_hint("For example, FROM (SELECT ...) [AS] foo."));
@@ -91,10 +86,7 @@ impl Binder<'_> {
                 let columns = plan.columns.iter().map(|column| (column.name.clone(), column.ty.clone()));
                 let mut relation = Relation::of_columns(fold(&alias.name), columns);
                 rename(&mut relation, Some(alias))?;
-                Ok((Source::Subquery(Box::new(plan), Vec::new()), relation))
-            }
-            TableFactor::NestedJoin { .. } => {
-                Err(Error::unsupported("JOIN", "Joins come with a later version; query one table at a time."))
+                Ok((plan.into_source(), relation))
             }
             TableFactor::Derived { lateral: true, .. } | TableFactor::Function { lateral: true, .. } => {
                 Err(Error::unsupported("LATERAL", ""))
@@ -104,6 +96,9 @@ impl Binder<'_> {
     }
 
     fn named_source(&mut self, name: &TableName, alias: Option<String>) -> Result<(Source, Relation), Error> {
+        if let Some(found) = self.with_source(name, alias.clone()) {
+            return Ok(found);
+        }
         // As PostgreSQL's search path has it, pg_catalog comes before public.
         if let Some(system) = VirtualTable::find(name.schema.as_deref(), &name.name) {
             self.shows_catalog = true;
@@ -147,7 +142,14 @@ impl Binder<'_> {
     fn bind_alone(&mut self, exprs: &[&ast::Expr]) -> Result<Vec<Typed>, Error> {
         self.level = Level::new(None, "functions in FROM");
         self.level.allow_aggregates = Aggregates::NotIn("functions in FROM");
-        exprs.iter().map(|expr| self.expression(expr)).collect()
+        let bound: Vec<Typed> = exprs.iter().map(|expr| self.expression(expr)).collect::<Result<_, _>>()?;
+        if bound.iter().any(|typed| typed.expr.is_relational()) {
+            return Err(Error::unsupported(
+                "a function in FROM of another relation's columns",
+                "Join with a fixed series.",
+            ));
+        }
+        Ok(bound)
     }
 
     fn series(
@@ -234,6 +236,12 @@ impl Binder<'_> {
         source = match source {
             Source::Table(access) => Source::Table(Box::new(access.wanting(wanted.clone()))),
             Source::Virtual(system, _) => Source::Virtual(system, wanted.clone()),
+            Source::Subquery(plan, _) => Source::Subquery(plan, wanted.clone()),
+            Source::Relational(node) => {
+                let columns =
+                    relation.columns.iter().map(|column| Column::plain(column.name.clone(), column.ty.clone()));
+                return Ok(SelectPlan::of_node(*node, columns.collect()));
+            }
             _ => return Err(Error::internal("a name stands for a table")),
         };
         let column = |n: &usize| {
@@ -262,9 +270,6 @@ impl Binder<'_> {
 fn function_relation(function: &str, ty: Type, alias: Option<&ast::TableAlias>) -> Result<Relation, Error> {
     let name = alias.map_or_else(|| function.to_owned(), |alias| fold(&alias.name));
     let mut relation = Relation::of_columns(name.clone(), [(name, ty)]);
-    // The one column is in its place already.
-    relation.used = vec![0];
-    relation.places = vec![None];
     rename(&mut relation, alias)?;
     Ok(relation)
 }

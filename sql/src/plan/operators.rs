@@ -25,7 +25,7 @@ impl Binder<'_> {
         match expr {
             ast::Expr::Nested(inner) => self.form(inner),
             ast::Expr::Identifier(ident) => match without_parentheses(ident) {
-                Some(name) if self.level.relation.is_none() || self.column(std::slice::from_ref(ident)).is_err() => {
+                Some(name) if self.level.relations.is_empty() || self.column(std::slice::from_ref(ident)).is_err() => {
                     self.named_call(name, Vec::new())
                 }
                 _ => self.column(std::slice::from_ref(ident)),

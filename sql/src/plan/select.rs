@@ -8,9 +8,11 @@ use std::sync::Arc;
 use sqlparser::ast::{self, SelectItem, SetExpr};
 
 use super::access::{Access, choose_access, conjuncts};
-use super::binder::{AggregateCall, Aggregates, Binder, Level, Typed};
+use super::binder::{AggregateCall, Aggregates, Binder, Level, Merged, Star, Typed, WindowCall};
 use super::expression::Expr;
 use super::from::SeriesPlan;
+use super::joins::FromTree;
+use super::relational::Node;
 use crate::cast::CastContext;
 use crate::catalog::virtual_tables::VirtualTable;
 use crate::error::{Error, SqlState};
@@ -59,6 +61,8 @@ pub enum Source {
     Virtual(VirtualTable, Vec<usize>),
     /// A subquery, with the columns wanted.
     Subquery(Box<SelectPlan>, Vec<usize>),
+    /// Several relations, or what else is more than the stages can do. The other parts of the plan do nothing then.
+    Relational(Box<Node>),
 }
 
 /// GROUP BY and aggregates. The rows after it hold the keys, then the aggregates' results.
@@ -66,6 +70,10 @@ pub enum Source {
 pub struct Grouping {
     /// GROUP BY.
     pub keys: Vec<Expr>,
+    /// The keys' types.
+    pub types: Vec<Type>,
+    /// GROUPING SETS: the places of each set's keys.
+    pub sets: Option<Vec<Vec<usize>>>,
     /// The aggregates.
     pub aggregates: Vec<AggregateCall>,
     /// HAVING, over the grouped rows.
@@ -83,11 +91,48 @@ pub struct SortKey {
     pub nulls_first: bool,
 }
 
-/// An ORDER BY key while names are still being resolved.
-pub(super) struct OrderItem {
-    pub(super) place: usize,
-    pub(super) descending: bool,
-    pub(super) nulls_first: bool,
+/// The select list while it is being bound: the visible columns, then hidden sort keys.
+#[derive(Default)]
+pub(super) struct Output {
+    pub(super) exprs: Vec<Expr>,
+    pub(super) types: Vec<Type>,
+    /// Of the visible ones.
+    pub(super) columns: Vec<Column>,
+    /// Which of them are literals without a type, taken as text unless a set operation knows better.
+    pub(super) untyped: Vec<usize>,
+}
+
+impl Output {
+    fn push(&mut self, expr: Expr, ty: Type, column: Column) {
+        self.exprs.push(expr);
+        self.types.push(ty);
+        self.columns.push(column);
+    }
+
+    /// The place of an expression, which is added as a hidden one if need be.
+    fn place(&mut self, typed: Typed) -> usize {
+        let known = self.exprs.iter().position(|other| same(other, &typed.expr));
+        known.unwrap_or_else(|| {
+            self.exprs.push(typed.expr);
+            self.types.push(typed.ty);
+            self.exprs.len() - 1
+        })
+    }
+}
+
+/// The parts of a SELECT above its FROM.
+struct Stages {
+    filter: Vec<Expr>,
+    grouping: Option<Grouping>,
+    windows: Vec<WindowCall>,
+    having: Option<Expr>,
+    output: Vec<Expr>,
+    types: Vec<Type>,
+    on: Option<Vec<usize>>,
+    distinct: bool,
+    order_by: Vec<SortKey>,
+    limit: Option<Expr>,
+    offset: Option<Expr>,
 }
 
 impl SelectPlan {
@@ -117,6 +162,16 @@ impl Binder<'_> {
     /// What is wrong with it.
     pub fn query(&mut self, query: &ast::Query) -> Result<SelectPlan, Error> {
         refuse_clauses(query)?;
+        let visible = self.with.len();
+        if let Some(with) = &query.with {
+            self.bind_with(with)?;
+        }
+        let plan = self.query_body(query);
+        self.with.truncate(visible);
+        plan
+    }
+
+    fn query_body(&mut self, query: &ast::Query) -> Result<SelectPlan, Error> {
         match &*query.body {
             SetExpr::Select(select) => self.select(query, select),
             SetExpr::Values(values) => self.values(query, values),
@@ -138,58 +193,112 @@ impl Binder<'_> {
                 let plan = self.whole_table(&ast::ObjectName(parts))?;
                 self.over_subquery(query, plan)
             }
+            SetExpr::SetOperation { .. } => {
+                let plan = self.set_operation(&query.body)?;
+                self.over_subquery(query, plan)
+            }
             _ => Err(Error::internal("a refused query was planned")),
         }
     }
 
+    /// An arm of a set operation.
+    pub(super) fn arm(&mut self, body: &SetExpr) -> Result<SelectPlan, Error> {
+        self.untyped.clear();
+        match body {
+            SetExpr::SetOperation { .. } => self.deeper(|binder| binder.set_operation(body)),
+            SetExpr::Query(inner) => self.query(inner),
+            other => {
+                let query = bare_query(other.clone());
+                refuse_clauses(&query)?;
+                self.query_body(&query)
+            }
+        }
+    }
+
     fn select(&mut self, query: &ast::Query, select: &ast::Select) -> Result<SelectPlan, Error> {
-        let relation = match select.from.first() {
-            None => None,
-            Some(from) => Some(self.from(&from.relation)?),
-        };
-        let (mut source, relation) = match relation {
-            None => (Source::OneRow, None),
-            Some((source, relation)) => (source, Some(relation)),
-        };
-        self.level = Level::new(relation, "this clause");
+        self.level = Level::new(None, "this clause");
+        let (mut sources, tree) = self.from_clause(&select.from)?;
         let filter = match &select.selection {
             Some(selection) => Some(self.bind_condition(selection, "WHERE")?),
             None => None,
         };
+        let mut filter = conjuncts(filter);
 
         // Output, then GROUP BY, HAVING and ORDER BY, which may refer to it.
         self.level.allow_aggregates = Aggregates::Allowed;
-        let mut output = Vec::with_capacity(select.projection.len());
-        let mut columns = Vec::with_capacity(select.projection.len());
+        self.level.allow_windows = true;
+        self.level.named_windows = select.named_window.clone();
+        let mut output = Output::default();
         for item in &select.projection {
-            self.select_item(item, &mut output, &mut columns)?;
+            self.select_item(item, &mut output)?;
         }
-        let visible = output.len();
-        let having = match &select.having {
+        self.level.allow_windows = false;
+        let visible = output.columns.len();
+        let mut having = match &select.having {
             Some(having) => {
                 let typed = self.expression(having)?;
                 Some(self.condition(typed, "HAVING").map_err(|error| self.locate(error, having))?)
             }
             None => None,
         };
-        let order = self.order_items(query, select, &mut output, &columns)?;
+        self.level.allow_windows = true;
+        let on = match &select.distinct {
+            Some(ast::Distinct::On(exprs)) => Some(self.distinct_on(exprs, &mut output)?),
+            _ => None,
+        };
+        let order_by = self.order_items(query, &mut output)?;
+        self.level.allow_windows = false;
+        if let Some(on) = &on {
+            let mut left: Vec<usize> = on.clone();
+            for key in &order_by {
+                if left.is_empty() {
+                    break;
+                }
+                if !on.contains(&key.place) {
+                    let message = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions";
+                    return Err(Error::new(SqlState::INVALID_COLUMN_REFERENCE, message));
+                }
+                left.retain(|place| *place != key.place);
+            }
+        }
         let distinct = matches!(select.distinct, Some(ast::Distinct::Distinct));
-        if distinct && output.len() > visible {
+        if distinct && output.exprs.len() > visible {
             let message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
             return Err(Error::new(SqlState::INVALID_COLUMN_REFERENCE, message));
         }
-        let keys = self.group_keys(select, &output[..visible], &columns)?;
+        let keys = self.group_keys(select, &output)?;
         self.level.allow_aggregates = Aggregates::NotIn("LIMIT");
         let (limit, offset) = self.limit(query)?;
-        let lock = self.locks(query, &source, keys.is_some() || !self.level.aggregates.is_empty() || distinct)?;
+        let condensed = keys.is_some() || !self.level.aggregates.is_empty() || distinct || on.is_some();
+        let lock = self.locks(query, &sources, condensed)?;
 
-        let grouping = self.grouping(keys, having, &mut output)?;
-        let mut order_by: Vec<SortKey> = order
-            .into_iter()
-            .map(|item| SortKey { place: item.place, descending: item.descending, nulls_first: item.nulls_first })
-            .collect();
-        let used = self.level.relation.as_ref().map(|relation| relation.used.clone()).unwrap_or_default();
-        let mut filter = conjuncts(filter);
+        let mut windows = std::mem::take(&mut self.level.windows);
+        let grouping = self.grouping(keys, &mut having, &mut output, &mut windows)?;
+        let grouped_relationally = grouping.as_ref().is_some_and(|grouping| {
+            grouping.sets.is_some()
+                || grouping.keys.iter().any(Expr::is_relational)
+                || grouping.aggregates.iter().any(AggregateCall::is_relational)
+        });
+        let relational = sources.len() > 1
+            || matches!(sources.first(), Some(Source::Relational(_)))
+            || !windows.is_empty()
+            || on.is_some()
+            || grouped_relationally
+            || filter.iter().chain(&having).chain(&output.exprs).any(Expr::is_relational);
+        let Output { exprs: mut output, types, columns, untyped } = output;
+        self.untyped = untyped;
+        if relational {
+            if lock {
+                return Err(Error::unsupported("FOR UPDATE here", "Lock rows of one table at a time."));
+            }
+            let stages =
+                Stages { filter, grouping, windows, having, output, types, on, distinct, order_by, limit, offset };
+            let node = self.stages(sources, tree, stages, visible);
+            return Ok(SelectPlan::of_node(node, columns.into()));
+        }
+        let used = self.level.used_of(0);
+        let mut source = sources.pop().unwrap_or(Source::OneRow);
+        let mut order_by = order_by;
         match &mut source {
             Source::Table(access) => {
                 **access = choose_access(access.table.clone(), used, &mut filter, lock);
@@ -202,12 +311,12 @@ impl Binder<'_> {
                 access.limited = limit.is_some() && plain && order_by.is_empty() && filter.is_empty();
             }
             Source::Virtual(_, wanted) | Source::Subquery(_, wanted) => *wanted = used,
-            Source::Values(_) | Source::Series(_) | Source::Unnest(_) | Source::OneRow => {}
+            Source::Values(_) | Source::Series(_) | Source::Unnest(_) | Source::OneRow | Source::Relational(_) => {}
         }
         Ok(SelectPlan {
             source,
             filter: conjunction(filter),
-            grouping,
+            grouping: grouping.map(|grouping| Grouping { having, ..grouping }),
             output,
             columns: columns.into(),
             distinct,
@@ -217,71 +326,169 @@ impl Binder<'_> {
         })
     }
 
-    fn select_item(
-        &mut self,
-        item: &SelectItem,
-        output: &mut Vec<Expr>,
-        columns: &mut Vec<Column>,
-    ) -> Result<(), Error> {
+    /// Puts the stages of a query above the tree of its FROM, in the order in which SQL has them.
+    fn stages(&mut self, sources: Vec<Source>, tree: Option<FromTree>, stages: Stages, visible: usize) -> Node {
+        let Stages {
+            filter,
+            mut grouping,
+            mut windows,
+            having,
+            mut output,
+            types,
+            on,
+            distinct,
+            order_by,
+            limit,
+            offset,
+        } = stages;
+        let (mut node, layout) = self.join_tree(sources, tree, filter);
+        let mut place = |column: usize| {
+            layout.iter().position(|used| *used == column).expect("every column used comes out of FROM")
+        };
+        // Columns of FROM are in its layout from now on; what stands above a grouping refers to the grouping.
+        match &mut grouping {
+            Some(grouping) => {
+                grouping.keys.iter_mut().for_each(|key| key.map_columns(&mut place));
+                for call in &mut grouping.aggregates {
+                    call.expressions(&mut |expr| expr.map_columns(&mut place));
+                }
+            }
+            None => {
+                output.iter_mut().for_each(|expr| expr.map_columns(&mut place));
+                for call in &mut windows {
+                    call.expressions(&mut |expr| expr.map_columns(&mut place));
+                }
+            }
+        }
+        if let Some(Grouping { keys, types, sets, aggregates, .. }) = grouping {
+            let keys = keys.into_iter().zip(types).collect();
+            node = Node::Group { input: Box::new(node), keys, sets, aggregates };
+            if let Some(having) = having {
+                node = Node::Filter { input: Box::new(node), conditions: conjuncts(Some(having)) };
+            }
+        }
+        if !windows.is_empty() {
+            let width = node.types().len();
+            node = Node::Window { input: Box::new(node), calls: windows };
+            for expr in &mut output {
+                expr.rewrite(&mut |part| match part {
+                    Expr::Window(n) => Some(Expr::Column(width + n)),
+                    _ => None,
+                });
+            }
+        }
+        let shown: Vec<Type> = types.iter().take(visible).cloned().collect();
+        let hidden = output.len() > visible;
+        let mut order_by = order_by;
+        node = match on {
+            None => Node::Project { input: Box::new(node), output: output.into_iter().zip(types).collect() },
+            Some(on) => {
+                // The columns of DISTINCT ON come first, and the sort keys are counted behind them.
+                let width = on.len();
+                let columns: Vec<(Expr, Type)> = output.into_iter().zip(types).collect();
+                let first = on.iter().map(|place| columns[*place].clone()).collect::<Vec<_>>();
+                let input = Node::Project { input: Box::new(node), output: first.into_iter().chain(columns).collect() };
+                let keys = order_by.iter().map(|key| SortKey { place: key.place + width, ..*key }).collect();
+                Node::Distinct { input: Box::new(input), on: Some((width, keys)) }
+            }
+        };
+        if distinct {
+            node = Node::Distinct { input: Box::new(node), on: None };
+        }
+        if !order_by.is_empty() {
+            node = Node::Sort { input: Box::new(node), keys: std::mem::take(&mut order_by) };
+        }
+        if limit.is_some() || offset.is_some() {
+            node = Node::Limit { input: Box::new(node), limit, offset };
+        }
+        if hidden {
+            let output = shown.into_iter().enumerate().map(|(n, ty)| (Expr::Column(n), ty)).collect();
+            node = Node::Project { input: Box::new(node), output };
+        }
+        node
+    }
+
+    /// The places of DISTINCT ON's columns in the output, hidden ones added behind.
+    fn distinct_on(&mut self, exprs: &[ast::Expr], output: &mut Output) -> Result<Vec<usize>, Error> {
+        let mut places = Vec::with_capacity(exprs.len());
+        for expr in exprs {
+            let place = match self.output_reference(expr, &output.columns, &output.exprs, "DISTINCT ON")? {
+                Some(place) => place,
+                None => {
+                    let typed = self.expression(expr)?;
+                    let typed = self.settle(typed)?;
+                    output.place(typed)
+                }
+            };
+            places.push(place);
+        }
+        Ok(places)
+    }
+
+    fn select_item(&mut self, item: &SelectItem, output: &mut Output) -> Result<(), Error> {
         match item {
-            SelectItem::UnnamedExpr(expr) => self.output_column(expr, None, output, columns),
-            SelectItem::ExprWithAlias { expr, alias } => self.output_column(expr, Some(fold(alias)), output, columns),
+            SelectItem::UnnamedExpr(expr) => self.output_column(expr, None, output),
+            SelectItem::ExprWithAlias { expr, alias } => self.output_column(expr, Some(fold(alias)), output),
             SelectItem::Wildcard(options) => {
                 refuse_wildcard_options(options)?;
-                self.all_columns(output, columns)
+                if self.level.relations.is_empty() {
+                    return Err(Error::syntax("SELECT * with no tables specified is not valid"));
+                }
+                for star in self.level.star.clone() {
+                    match star {
+                        Star::Column { relation, column } => self.whole_column(relation, column, output),
+                        Star::Merged(n) => {
+                            let Merged { name, expr, ty, .. } = self.level.merged[n].clone();
+                            output.push(expr, ty.clone(), Column::plain(name, ty));
+                        }
+                    }
+                }
+                Ok(())
             }
             SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
                 refuse_wildcard_options(options)?;
                 let wanted = self.table_name(name)?;
-                if self.level.relation.as_ref().is_none_or(|relation| relation.alias != wanted.name) {
+                let Some(relation) = self.level.relations.iter().position(|relation| relation.alias == wanted.name)
+                else {
                     let error = Error::new(
                         SqlState::UNDEFINED_TABLE,
                         format!("missing FROM-clause entry for table \"{}\"", wanted.name),
                     );
                     return Err(self.locate_at(error, wanted.position));
+                };
+                for column in 0..self.level.relations[relation].columns.len() {
+                    self.whole_column(relation, column, output);
                 }
-                self.all_columns(output, columns)
+                Ok(())
             }
             other => Err(Error::unsupported(format_args!("the output {other}"), "")),
         }
     }
 
-    fn all_columns(&mut self, output: &mut Vec<Expr>, columns: &mut Vec<Column>) -> Result<(), Error> {
-        let Some(relation) = &mut self.level.relation else {
-            return Err(Error::syntax("SELECT * with no tables specified is not valid"));
-        };
-        for n in 0..relation.columns.len() {
-            let column = &relation.columns[n];
-            columns.push(Column {
-                name: column.name.clone(),
-                ty: column.ty.clone(),
-                type_modifier: column.ty.modifier(),
-                table_oid: if column.number > 0 { relation.table } else { 0 },
-                column_no: column.number,
-            });
-            output.push(Expr::Column(relation.place(n, None)));
-        }
-        Ok(())
+    fn whole_column(&mut self, relation: usize, column: usize, output: &mut Output) {
+        let place = self.level.place(relation, column, None);
+        let (relation, origin) = self.level.column_at(place);
+        let (name, ty) = (origin.name.clone(), origin.ty.clone());
+        let table_oid = if origin.number > 0 { relation.table } else { 0 };
+        let column = Column { table_oid, column_no: origin.number, ..Column::plain(name, ty.clone()) };
+        output.push(Expr::Column(place), ty, column);
     }
 
-    fn output_column(
-        &mut self,
-        expr: &ast::Expr,
-        alias: Option<String>,
-        output: &mut Vec<Expr>,
-        columns: &mut Vec<Column>,
-    ) -> Result<(), Error> {
+    fn output_column(&mut self, expr: &ast::Expr, alias: Option<String>, output: &mut Output) -> Result<(), Error> {
         let typed = self.expression(expr)?;
+        let untyped = matches!((&typed.expr, &typed.ty), (Expr::Constant(_), Type::Unknown));
         let Typed { expr: bound, ty, .. } = self.settle(typed)?;
-        let mut column = Column::plain(alias.unwrap_or_else(|| column_name(expr)), ty);
-        if let (Expr::Column(place), Some(relation)) = (&bound, &self.level.relation) {
-            let origin = &relation.columns[relation.used[*place]];
+        let mut column = Column::plain(alias.unwrap_or_else(|| column_name(expr)), ty.clone());
+        if let Expr::Column(place) = &bound {
+            let (relation, origin) = self.level.column_at(*place);
             if origin.number > 0 {
                 (column.table_oid, column.column_no) = (relation.table, origin.number);
             }
         }
-        output.push(bound);
-        columns.push(column);
+        output.push(bound, ty, column);
+        if untyped {
+            output.untyped.push(output.columns.len() - 1);
+        }
         Ok(())
     }
 
@@ -290,55 +497,56 @@ impl Binder<'_> {
     /// # Errors
     /// As for a select list.
     pub fn returning(&mut self, items: &[SelectItem]) -> Result<(Vec<Expr>, Arc<[Column]>), Error> {
-        let (mut output, mut columns) = (Vec::new(), Vec::new());
+        let mut output = Output::default();
         self.level.allow_aggregates = Aggregates::NotIn("RETURNING");
         for item in items {
-            self.select_item(item, &mut output, &mut columns)?;
+            self.select_item(item, &mut output)?;
         }
-        Ok((output, columns.into()))
+        if output.exprs.iter().any(Expr::is_relational) {
+            return Err(Error::unsupported("a subquery in RETURNING that refers to the row", "Read it with a SELECT."));
+        }
+        Ok((output.exprs, output.columns.into()))
     }
 
-    fn order_items(
-        &mut self,
-        query: &ast::Query,
-        select: &ast::Select,
-        output: &mut Vec<Expr>,
-        columns: &[Column],
-    ) -> Result<Vec<OrderItem>, Error> {
+    fn order_items(&mut self, query: &ast::Query, output: &mut Output) -> Result<Vec<SortKey>, Error> {
         let mut items = Vec::new();
         for key in order_expressions(query)? {
             let descending = key.options.asc == Some(false);
             let nulls_first = key.options.nulls_first.unwrap_or(descending);
-            let place = match self.output_reference(&key.expr, columns, "ORDER BY")? {
+            let place = match self.output_reference(&key.expr, &output.columns, &output.exprs, "ORDER BY")? {
                 Some(place) => place,
                 None => {
                     let typed = self.expression(&key.expr)?;
-                    let bound = self.settle(typed)?.expr;
-                    let known = output.iter().position(|other| same(other, &bound));
-                    known.unwrap_or_else(|| {
-                        output.push(bound);
-                        output.len() - 1
-                    })
+                    let typed = self.settle(typed)?;
+                    output.place(typed)
                 }
             };
-            items.push(OrderItem { place, descending, nulls_first });
+            items.push(SortKey { place, descending, nulls_first });
         }
-        let _ = select;
         Ok(items)
     }
 
     /// The output column that a bare name or number stands for.
+    ///
+    /// # Errors
+    /// 42702 for a name that different columns have, 42P10 for a number that none has.
     pub(super) fn output_reference(
         &self,
         expr: &ast::Expr,
         columns: &[Column],
+        exprs: &[Expr],
         clause: &str,
     ) -> Result<Option<usize>, Error> {
         match expr {
             ast::Expr::Identifier(ident) => {
                 let name = fold(ident);
                 let mut matching = (0..columns.len()).filter(|n| columns[*n].name == name);
-                Ok(matching.next())
+                let Some(first) = matching.next() else { return Ok(None) };
+                if matching.any(|other| !same(&exprs[first], &exprs[other])) {
+                    let error = Error::new(SqlState::AMBIGUOUS_COLUMN, format!("{clause} \"{name}\" is ambiguous"));
+                    return Err(self.locate(error, expr));
+                }
+                Ok(Some(first))
             }
             ast::Expr::Value(value) => match &value.value {
                 ast::Value::Number(text, _) => match text.parse::<usize>() {
@@ -389,7 +597,7 @@ impl Binder<'_> {
     }
 
     /// Whether FOR UPDATE or FOR SHARE is there; both lock for writing.
-    fn locks(&self, query: &ast::Query, source: &Source, condensed: bool) -> Result<bool, Error> {
+    fn locks(&self, query: &ast::Query, sources: &[Source], condensed: bool) -> Result<bool, Error> {
         let Some(lock) = query.locks.first() else { return Ok(false) };
         let strength = if lock.lock_type == ast::LockType::Update { "FOR UPDATE" } else { "FOR SHARE" };
         match lock.nonblock {
@@ -405,9 +613,13 @@ impl Binder<'_> {
             let message = format!("{strength} is not allowed with GROUP BY, aggregate functions or DISTINCT");
             return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message));
         }
-        match source {
-            Source::Table(_) => Ok(true),
-            Source::OneRow | Source::Series(_) | Source::Unnest(_) => Ok(false),
+        match sources {
+            [] | [Source::OneRow | Source::Series(_) | Source::Unnest(_)] => Ok(false),
+            [Source::Table(_)] => Ok(true),
+            [_, _, ..] => Err(Error::unsupported(
+                format_args!("{strength} of several tables"),
+                "Lock the rows of each with a statement of its own.",
+            )),
             _ => Err(Error::new(
                 SqlState::FEATURE_NOT_SUPPORTED,
                 format!("{strength} cannot be applied to this source of rows"),
@@ -467,6 +679,30 @@ impl Binder<'_> {
             return Err(Error::unsupported("FOR UPDATE here", "Put it into the inner SELECT."));
         }
         let columns = inner.columns.clone();
+        let mut keys = Vec::new();
+        for key in order_expressions(query)? {
+            let descending = key.options.asc == Some(false);
+            let nulls_first = key.options.nulls_first.unwrap_or(descending);
+            let own: Vec<Expr> = (0..columns.len()).map(Expr::Column).collect();
+            let place = self.output_reference(&key.expr, &columns, &own, "ORDER BY")?.ok_or_else(|| {
+                let error =
+                    Error::new(SqlState::FEATURE_NOT_SUPPORTED, "invalid UNION/INTERSECT/EXCEPT ORDER BY clause");
+                error
+                    .with_detail("Only result column names can be used, not expressions or functions.")
+                    .with_hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause.")
+            })?;
+            keys.push(SortKey { place, descending, nulls_first });
+        }
+        let (limit, offset) = self.limit(query)?;
+        if let Source::Relational(mut node) = inner.source {
+            if !keys.is_empty() {
+                *node = Node::Sort { input: node.clone(), keys };
+            }
+            if limit.is_some() || offset.is_some() {
+                *node = Node::Limit { input: node.clone(), limit, offset };
+            }
+            return Ok(SelectPlan::of_node(*node, columns));
+        }
         let mut plan = if inner.limit.is_none()
             && inner.offset.is_none()
             && inner.order_by.is_empty()
@@ -487,19 +723,27 @@ impl Binder<'_> {
                 offset: None,
             }
         };
-        for key in order_expressions(query)? {
-            let descending = key.options.asc == Some(false);
-            let nulls_first = key.options.nulls_first.unwrap_or(descending);
-            let place = self.output_reference(&key.expr, &columns, "ORDER BY")?.ok_or_else(|| {
-                Error::unsupported(
-                    "ORDER BY an expression over VALUES or a parenthesised query",
-                    "Name an output column, or use FROM (...) AS t.",
-                )
-            })?;
-            plan.order_by.push(SortKey { place, descending, nulls_first });
+        if !keys.is_empty() {
+            plan.order_by = keys;
         }
-        (plan.limit, plan.offset) = self.limit(query)?;
+        (plan.limit, plan.offset) = (limit, offset);
         Ok(plan)
+    }
+}
+
+/// A query without ORDER BY, LIMIT and the like.
+fn bare_query(body: SetExpr) -> ast::Query {
+    ast::Query {
+        with: None,
+        body: Box::new(body),
+        order_by: None,
+        limit_clause: None,
+        fetch: None,
+        locks: Vec::new(),
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators: Vec::new(),
     }
 }
 

@@ -7,8 +7,10 @@ use sqlparser::ast::{self, SetExpr};
 use super::access::{Access, choose_access, codec, conjuncts};
 use super::binder::{Aggregates, Binder, Level, Relation, Typed};
 use super::expression::Expr;
+use super::joins::FromTree;
 use super::operators::unnested;
-use super::select::{SelectPlan, conjunction, null};
+use super::relational::Node;
+use super::select::{SelectPlan, Source, conjunction, null};
 use crate::catalog::Table;
 use crate::catalog::virtual_tables::VirtualTable;
 use crate::error::{Error, SqlState};
@@ -65,6 +67,9 @@ pub struct ChangePlan {
     pub filter: Option<Expr>,
     /// UPDATE: the whole new row over the old one. `None` for DELETE.
     pub new_row: Option<Vec<Expr>>,
+    /// With FROM, USING, or subqueries that refer to the row: a query that finds the rows instead. Its columns are the whole old row, then for UPDATE
+    /// the whole new one. What it reads is not locked, but validated with the transaction.
+    pub found_by: Option<Box<SelectPlan>>,
     /// Whether the primary key may change.
     pub moves: bool,
     /// RETURNING.
@@ -82,6 +87,12 @@ pub struct CopyInPlan {
     pub defaults: Vec<Expr>,
     /// How lines look.
     pub options: CopyOptions,
+}
+
+/// What stands in FROM or USING beside the table that is changed, which comes first.
+struct Others {
+    sources: Vec<Source>,
+    tree: Option<FromTree>,
 }
 
 impl Target {
@@ -267,9 +278,8 @@ impl Binder<'_> {
         alias: Option<String>,
         items: &[ast::SelectItem],
     ) -> Result<Returning, Error> {
-        let mut relation = Relation::of_table(table, alias);
-        relation.use_all();
-        self.level = Level::new(Some(relation), "RETURNING");
+        self.level = Level::new(Some(Relation::of_table(table, alias)), "RETURNING");
+        self.level.use_all();
         let (output, columns) = self.returning(items)?;
         Ok(Returning { output, columns })
     }
@@ -293,7 +303,7 @@ impl Binder<'_> {
         command: &str,
     ) -> Result<(Arc<Table>, Relation), Error> {
         if !target.joins.is_empty() {
-            return Err(Error::unsupported("JOIN", "Joins come with a later version; change one table at a time."));
+            return Err(Error::unsupported(format_args!("JOIN in {command}"), "Use a subquery in WHERE."));
         }
         let ast::TableFactor::Table { name, alias, args: None, .. } = &target.relation else {
             return Err(Error::unsupported(format_args!("{command} of anything but a table"), ""));
@@ -308,15 +318,20 @@ impl Binder<'_> {
     /// # Errors
     /// What is wrong with it; 0A000 for FROM.
     pub fn update(&mut self, update: &ast::Update) -> Result<ChangePlan, Error> {
-        if update.from.is_some() {
-            return Err(Error::unsupported("UPDATE ... FROM", "Use a subquery in WHERE, or update row by row."));
-        }
+        let from = match &update.from {
+            None => &[][..],
+            Some(ast::UpdateTableFromKind::AfterSet(from)) => from,
+            Some(ast::UpdateTableFromKind::BeforeSet(_)) => {
+                return Err(Error::syntax("syntax error at or near \"FROM\""));
+            }
+        };
         if update.or.is_some() || update.limit.is_some() || !update.order_by.is_empty() || update.output.is_some() {
             return Err(Error::unsupported("this clause of UPDATE", ""));
         }
-        let (table, mut relation) = self.target_relation(&update.table, "UPDATE")?;
-        relation.use_all();
+        let (table, relation) = self.target_relation(&update.table, "UPDATE")?;
         self.level = Level::new(Some(relation), "UPDATE");
+        self.level.use_all();
+        let others = self.others(&table, from)?;
         let mut new_row: Vec<Expr> = (0..table.columns.len()).map(Expr::Column).collect();
         let mut changed = vec![false; table.columns.len()];
         for assignment in &update.assignments {
@@ -342,7 +357,7 @@ impl Binder<'_> {
             }
         }
         let moves = table.key_columns().iter().any(|column| changed[*column]);
-        self.change(table, update.selection.as_ref(), Some(new_row), moves, update.returning.as_deref())
+        self.change(table, others, update.selection.as_ref(), Some(new_row), moves, update.returning.as_deref())
     }
 
     /// Plans DELETE.
@@ -350,26 +365,75 @@ impl Binder<'_> {
     /// # Errors
     /// What is wrong with it; 0A000 for USING.
     pub fn delete(&mut self, delete: &ast::Delete) -> Result<ChangePlan, Error> {
-        if delete.using.is_some() {
-            return Err(Error::unsupported("DELETE ... USING", "Use a subquery in WHERE."));
-        }
         if !delete.tables.is_empty() || delete.limit.is_some() || !delete.order_by.is_empty() || delete.output.is_some()
         {
             return Err(Error::unsupported("this clause of DELETE", ""));
         }
         let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &delete.from;
         let [target] = &from[..] else { return Err(Error::syntax("DELETE takes one table")) };
-        let (table, mut relation) = self.target_relation(target, "DELETE")?;
-        if delete.returning.is_some() {
-            relation.use_all();
-        }
+        let (table, relation) = self.target_relation(target, "DELETE")?;
         self.level = Level::new(Some(relation), "DELETE");
-        self.change(table, delete.selection.as_ref(), None, false, delete.returning.as_deref())
+        if delete.returning.is_some() {
+            self.level.use_all();
+        }
+        let others = self.others(&table, delete.using.as_deref().unwrap_or_default())?;
+        self.change(table, others, delete.selection.as_ref(), None, false, delete.returning.as_deref())
+    }
+
+    /// The relations that rows are changed by the help of.
+    fn others(&mut self, table: &Arc<Table>, from: &[ast::TableWithJoins]) -> Result<Others, Error> {
+        let mut sources = vec![Source::Table(Box::new(Access::everything(table.clone())))];
+        let mut tree = Some(FromTree::Relation(0));
+        self.join_all(from, &mut sources, &mut tree)?;
+        Ok(Others { sources, tree })
+    }
+
+    /// A change of rows that a query finds.
+    fn change_found(
+        &mut self,
+        table: Arc<Table>,
+        others: Others,
+        filter: Option<Expr>,
+        new_row: Option<Vec<Expr>>,
+        moves: bool,
+        returning: Option<Returning>,
+    ) -> Result<ChangePlan, Error> {
+        if table.primary_key.is_none() {
+            return Err(Error::unsupported(
+                "a change of rows without a primary key by the help of other rows",
+                "Give the table a primary key, or use a condition on its own columns.",
+            ));
+        }
+        let old: Vec<usize> = (0..table.columns.len()).map(|column| self.level.place(0, column, None)).collect();
+        let (node, layout) = self.join_tree(others.sources, others.tree, conjuncts(filter));
+        let mut place = |column: usize| {
+            layout.iter().position(|used| *used == column).expect("every column used comes out of FROM")
+        };
+        let types = table.columns.iter().map(|column| column.ty.clone());
+        let mut output: Vec<(Expr, Type)> = old.iter().map(|column| Expr::Column(*column)).zip(types.clone()).collect();
+        let is_update = new_row.is_some();
+        output.extend(new_row.into_iter().flatten().zip(types));
+        output.iter_mut().for_each(|(expr, _)| expr.map_columns(&mut place));
+        let shown = |(_, ty): &(Expr, Type)| Column::plain("?column?", ty.clone());
+        let columns = output.iter().map(shown).collect();
+        let rows = SelectPlan::of_node(Node::Project { input: Box::new(node), output }, columns);
+        // RETURNING is over the row as it is afterwards, and that row is whole.
+        let returning = returning.map(|mut returning| {
+            for expr in &mut returning.output {
+                expr.map_columns(&mut |place| self.level.used[place].column);
+            }
+            returning
+        });
+        let whole = (0..table.columns.len()).map(Expr::Column).collect();
+        let access = Access::everything(table.clone()).wanting((0..table.columns.len()).collect());
+        let found_by = Some(Box::new(rows));
+        Ok(ChangePlan { access, filter: None, new_row: is_update.then_some(whole), found_by, moves, returning })
     }
 
     fn change(
         &mut self,
         table: Arc<Table>,
+        others: Others,
         selection: Option<&ast::Expr>,
         new_row: Option<Vec<Expr>>,
         moves: bool,
@@ -387,10 +451,19 @@ impl Binder<'_> {
             }
             None => None,
         };
-        let used = self.level.relation.as_ref().map(|relation| relation.used.clone()).unwrap_or_default();
+        let of_others = |place: &usize| self.level.used[*place].relation > 0;
+        let returned = returning.iter().flat_map(|returning| &returning.output);
+        if returned.flat_map(Expr::columns).any(|place| of_others(&place)) {
+            return Err(Error::unsupported("a column of another table in RETURNING", "Read it with a SELECT."));
+        }
+        let of_rows = |expr: &Expr| expr.is_relational();
+        if others.sources.len() > 1 || filter.iter().chain(new_row.iter().flatten()).any(of_rows) {
+            return self.change_found(table, others, filter, new_row, moves, returning);
+        }
+        let used = self.level.used_of(0);
         let mut filter = conjuncts(filter);
         let access = choose_access(table, used, &mut filter, true);
-        Ok(ChangePlan { access, filter: conjunction(filter), new_row, moves, returning })
+        Ok(ChangePlan { access, filter: conjunction(filter), new_row, found_by: None, moves, returning })
     }
 
     /// Plans COPY FROM STDIN.

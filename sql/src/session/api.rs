@@ -104,6 +104,8 @@ pub struct Environment {
     pub startup_parameters: Vec<(String, String)>,
     /// Bytes that one statement may hold for sorting, grouping and held-back results before it fails with 53200.
     pub work_memory: usize,
+    /// Runs queries over several relations.
+    pub engine: Arc<dyn crate::exec::relational::Engine>,
 }
 
 impl fmt::Debug for Environment {

@@ -45,6 +45,7 @@ pub(super) struct Surroundings {
     pub(super) identity: Arc<Identity>,
     pub(super) cancel: CancelHandle,
     pub(super) work_memory: usize,
+    pub(super) engine: Arc<dyn crate::exec::relational::Engine>,
     pub(super) read_only: bool,
     /// Whether the transaction commits with the statement.
     pub(super) commits: bool,
@@ -91,6 +92,7 @@ impl Session {
             identity: self.identity.clone(),
             cancel: self.cancel.clone(),
             work_memory: self.environment.work_memory,
+            engine: self.environment.engine.clone(),
             read_only: self.settings.read_only(),
             commits: false,
         }
@@ -304,6 +306,7 @@ async fn plan(
                 parameters: parameters.to_vec(),
                 slots: Vec::new(),
                 work_memory: surroundings.work_memory,
+                engine: surroundings.engine.clone(),
                 commits: surroundings.commits,
                 cancel: surroundings.cancel.clone(),
             });

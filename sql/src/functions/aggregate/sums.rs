@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::functions::aggregate::Accumulator;
-use crate::value::{Interval, Numeric, Value, mismatch};
+use crate::value::{Interval, Numeric, Row, Value, mismatch};
 
 /// Sums of integers: exact in 128 bits, checked when the result is asked for; `WIDE` results are `numeric`.
 #[derive(Default)]
@@ -29,6 +29,18 @@ impl<const WIDE: bool> Accumulator for IntegerSum<WIDE> {
             (true, false) => i64::try_from(self.sum).map(Value::Int64).map_err(|_| Error::out_of_range("bigint")),
         }
     }
+
+    fn save(&self) -> Result<Row, Error> {
+        Ok(vec![if self.any { Value::Numeric(Numeric::new(self.sum, 0)?) } else { Value::Null }])
+    }
+
+    fn merge(&mut self, saved: &[Value]) -> Result<(), Error> {
+        if let Value::Numeric(sum) = &saved[0] {
+            self.sum += sum.coefficient();
+            self.any = true;
+        }
+        Ok(())
+    }
 }
 
 /// Averages of integers.
@@ -53,6 +65,18 @@ impl Accumulator for IntegerAverage {
             return Ok(Value::Null);
         }
         Numeric::new(self.sum, 0)?.div(&Numeric::from(self.count)).map(Value::Numeric)
+    }
+
+    fn save(&self) -> Result<Row, Error> {
+        Ok(vec![Value::Numeric(Numeric::new(self.sum, 0)?), Value::Int64(self.count)])
+    }
+
+    fn merge(&mut self, saved: &[Value]) -> Result<(), Error> {
+        if let Value::Numeric(sum) = &saved[0] {
+            self.sum += sum.coefficient();
+        }
+        self.count += saved[1].as_i64().unwrap_or(0);
+        Ok(())
     }
 }
 
@@ -89,6 +113,14 @@ impl Accumulator for FloatSum {
             Some(sum) => Value::Float8(sum),
         })
     }
+
+    fn save(&self) -> Result<Row, Error> {
+        Ok(vec![self.sum.map_or(Value::Null, Value::Float8)])
+    }
+
+    fn merge(&mut self, saved: &[Value]) -> Result<(), Error> {
+        self.update(saved)
+    }
 }
 
 #[derive(Default)]
@@ -117,6 +149,18 @@ impl Accumulator for FloatAverage {
     fn finish(&self) -> Result<Value, Error> {
         Ok(if self.count == 0.0 { Value::Null } else { Value::Float8(self.sum / self.count) })
     }
+
+    fn save(&self) -> Result<Row, Error> {
+        Ok(vec![Value::Float8(self.sum), Value::Float8(self.count)])
+    }
+
+    fn merge(&mut self, saved: &[Value]) -> Result<(), Error> {
+        if let (Value::Float8(sum), Value::Float8(count)) = (&saved[0], &saved[1]) {
+            self.sum += sum;
+            self.count += count;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -142,6 +186,14 @@ impl Accumulator for NumericSum {
     fn finish(&self) -> Result<Value, Error> {
         Ok(self.sum.map_or(Value::Null, Value::Numeric))
     }
+
+    fn save(&self) -> Result<Row, Error> {
+        Ok(vec![self.finish()?])
+    }
+
+    fn merge(&mut self, saved: &[Value]) -> Result<(), Error> {
+        self.update(saved)
+    }
 }
 
 #[derive(Default)]
@@ -161,6 +213,16 @@ impl Accumulator for NumericAverage {
             Some(sum) => sum.div(&Numeric::from(self.count)).map(Value::Numeric),
             None => Ok(Value::Null),
         }
+    }
+
+    fn save(&self) -> Result<Row, Error> {
+        Ok(vec![self.sum.finish()?, Value::Int64(self.count)])
+    }
+
+    fn merge(&mut self, saved: &[Value]) -> Result<(), Error> {
+        self.sum.merge(saved)?;
+        self.count += saved[1].as_i64().unwrap_or(0);
+        Ok(())
     }
 }
 
@@ -187,6 +249,14 @@ impl Accumulator for IntervalSum {
     fn finish(&self) -> Result<Value, Error> {
         Ok(self.sum.map_or(Value::Null, Value::Interval))
     }
+
+    fn save(&self) -> Result<Row, Error> {
+        Ok(vec![self.finish()?])
+    }
+
+    fn merge(&mut self, saved: &[Value]) -> Result<(), Error> {
+        self.update(saved)
+    }
 }
 
 #[derive(Default)]
@@ -206,5 +276,15 @@ impl Accumulator for IntervalAverage {
             Some(sum) => sum.div(self.count as f64).map(Value::Interval),
             None => Ok(Value::Null),
         }
+    }
+
+    fn save(&self) -> Result<Row, Error> {
+        Ok(vec![self.sum.finish()?, Value::Int64(self.count)])
+    }
+
+    fn merge(&mut self, saved: &[Value]) -> Result<(), Error> {
+        self.sum.merge(saved)?;
+        self.count += saved[1].as_i64().unwrap_or(0);
+        Ok(())
     }
 }

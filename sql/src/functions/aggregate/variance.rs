@@ -5,7 +5,7 @@ use bigdecimal::num_bigint::BigInt;
 use crate::error::Error;
 use crate::functions::aggregate::Accumulator;
 use crate::functions::arithmetic::{as_numeric, float_overflow};
-use crate::value::{Numeric, Value};
+use crate::value::{Numeric, Row, Value};
 
 /// Which of the four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +89,45 @@ impl Accumulator for NumericVariance {
         let result = if self.kind.is_root() { variance.sqrt_to(i32::from(variance.scale()))? } else { variance };
         Ok(Value::Numeric(result))
     }
+
+    fn save(&self) -> Result<Row, Error> {
+        Ok(vec![
+            Value::Int64(self.count),
+            Value::Int32(i32::try_from(self.scale).map_err(|_| Error::out_of_range("numeric"))?),
+            Value::text(self.sum.to_string()),
+            Value::text(self.squares.to_string()),
+            Value::Bool(self.not_finite),
+        ])
+    }
+
+    fn merge(&mut self, saved: &[Value]) -> Result<(), Error> {
+        let [Value::Int64(count), Value::Int32(scale), Value::Text(sum), Value::Text(squares), Value::Bool(not_finite)] =
+            saved
+        else {
+            return Err(Error::internal("the state of a variance has another form"));
+        };
+        let number = |text: &str| -> Result<BigInt, Error> {
+            text.parse().map_err(|_| Error::internal("the state of a variance is no number"))
+        };
+        let (mut sum, mut squares) = (number(sum)?, number(squares)?);
+        let scale = u32::try_from(*scale).map_err(|_| Error::out_of_range("numeric"))?;
+        let raise = |sum: &mut BigInt, squares: &mut BigInt, by: u32| {
+            let factor = BigInt::from(10).pow(by);
+            *squares = &*squares * &factor * &factor;
+            *sum = &*sum * &factor;
+        };
+        if scale > self.scale {
+            raise(&mut self.sum, &mut self.squares, scale - self.scale);
+            self.scale = scale;
+        } else {
+            raise(&mut sum, &mut squares, self.scale - scale);
+        }
+        self.sum += sum;
+        self.squares += squares;
+        self.count += count;
+        self.not_finite |= not_finite;
+        Ok(())
+    }
 }
 
 /// Youngs and Cramer's updating sums, which PostgreSQL uses too.
@@ -130,5 +169,29 @@ impl Accumulator for FloatVariance {
         }
         let variance = self.squares / divisor;
         Ok(Value::Float8(if self.kind.is_root() { variance.sqrt() } else { variance }))
+    }
+
+    fn save(&self) -> Result<Row, Error> {
+        Ok(vec![Value::Float8(self.count), Value::Float8(self.sum), Value::Float8(self.squares)])
+    }
+
+    /// Youngs and Cramer's formula for two sets, as PostgreSQL's `float8_combine`.
+    fn merge(&mut self, saved: &[Value]) -> Result<(), Error> {
+        let [Value::Float8(count), Value::Float8(sum), Value::Float8(squares)] = saved else {
+            return Err(Error::internal("the state of a variance has another form"));
+        };
+        if *count == 0.0 {
+            return Ok(());
+        }
+        if self.count == 0.0 {
+            (self.count, self.sum, self.squares) = (*count, *sum, *squares);
+            return Ok(());
+        }
+        let both = self.count + count;
+        let distance = self.sum / self.count - sum / count;
+        self.squares += squares + self.count * count * distance * distance / both;
+        self.sum += sum;
+        self.count = both;
+        Ok(())
     }
 }
