@@ -162,6 +162,41 @@ async fn a_participant_may_die_at_any_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn txid_status_tells_how_a_commit_ended_whose_gateway_died() {
+    let mut grid = grid_with_rows().await;
+    for (failpoint, expected) in [("gateway.before_prepare", "aborted"), ("gateway.after_prepares", "committed")] {
+        grid.kill(2);
+        grid.restart_with(2, &[format!("{failpoint}=exit")]);
+        grid.settled().await;
+        grid.leaders_spread().await;
+        let before = grid.session(1).number("SELECT sum(v) FROM spread").await.unwrap();
+        let mut session = grid.session(2);
+        session.batch("BEGIN; UPDATE spread SET v = v + 1").await.unwrap();
+        let id = session.number("SELECT txid_current()").await.unwrap();
+        assert_eq!(grid.session(1).value(&format!("SELECT txid_status({id})")).await.unwrap(), "in progress");
+        let told = session.batch("COMMIT").await;
+        assert!(matches!(told, Err(Failure::Unknown(_))), "the connection broke during a commit: {told:?}");
+        assert!(!grid.instance(2).ended(Duration::from_secs(10)).await.success());
+        grid.restart(2);
+        grid.settled().await;
+        // A commit is known everywhere; that nothing can come any more, the successor of the dead process makes certain.
+        let known_at: &[usize] = if expected == "committed" { &[1, 2, 3] } else { &[2] };
+        for number in known_at {
+            let number = *number;
+            eventually("it is known how the transaction ended", SETTLE, async || {
+                let status = grid.session(number).value(&format!("SELECT txid_status({id})")).await?;
+                anyhow::ensure!(status == expected, "{failpoint}: instance{number} says {status}");
+                Ok(())
+            })
+            .await;
+        }
+        let after = grid.session(3).number("SELECT sum(v) FROM spread").await.unwrap();
+        assert_eq!(after - before, if expected == "committed" { ROWS } else { 0 }, "{failpoint}");
+    }
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_failpoint_is_refused_by_name() {
     let mut grid = Grid::start().await;
     grid.kill(1);
