@@ -207,8 +207,9 @@ impl Translator {
         let conditions = self.over(&columns, &types, |this| {
             conditions.iter().map(|condition| this.condition(condition)).collect::<Result<Vec<_>, _>>()
         })?;
-        for condition in conditions {
-            plan = build(start(plan).filter(condition))?;
+        // One filter: the engine takes a subquery apart by the conditions of a single one.
+        if let Some(all) = conditions.into_iter().reduce(EngineExpr::and) {
+            plan = build(start(plan).filter(all))?;
         }
         Ok(Relation { plan, columns, types })
     }

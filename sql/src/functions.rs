@@ -11,6 +11,7 @@ pub mod aggregate;
 pub mod logic;
 
 mod arithmetic;
+mod catalog;
 mod date_make;
 mod date_parts;
 mod dates;
@@ -30,7 +31,10 @@ use crate::format::FormatSettings;
 use crate::types::Type;
 use crate::value::Value;
 
+pub(crate) use registry::listed;
+
 pub use aggregate::{Accumulator, AggregateSig, is_aggregate, resolve_aggregate};
+pub use catalog::relation_text;
 pub use date_parts::extract;
 pub use operators::{resolve_binary, resolve_unary};
 pub use pattern::{like, regex_matches};
@@ -72,6 +76,10 @@ pub trait EvalContext: Send + Sync {
     /// A random number in [0, 1).
     fn random(&self) -> f64 {
         rand::random()
+    }
+    /// The tables; `None` where there are none to tell of.
+    fn catalog(&self) -> Option<&crate::catalog::Catalog> {
+        None
     }
     /// The OID of a relation by its name as written (perhaps quoted, perhaps with a schema): `'t'::regclass`.
     fn relation_oid(&self, name: &str) -> Option<u32> {
@@ -330,6 +338,18 @@ pub(crate) enum Body {
     Constant(Value),
     /// A cast in the shape of a function: `date(x)`
     Cast(Cast),
+}
+
+/// `array[n]`, for arrays of this type.
+pub(crate) fn subscript_function(array: Type, element: Type) -> FunctionSig {
+    FunctionSig {
+        name: "array_subscript".to_owned(),
+        arguments: vec![array, Type::Int32],
+        result: element,
+        volatility: Volatility::Immutable,
+        strict: true,
+        body: Body::Code(catalog::subscript),
+    }
 }
 
 impl FunctionSig {

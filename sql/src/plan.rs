@@ -18,6 +18,8 @@ mod calls;
 mod grouping;
 mod joins;
 mod operators;
+mod output;
+mod stages;
 mod windows;
 mod with;
 
@@ -91,7 +93,10 @@ impl Plan {
                     binder.shows_catalog = true;
                     Body::Select(recorded.plan())
                 }
-                None => Body::Select(binder.query(query)?),
+                None => match recorded::without_expanded_keys(query) {
+                    Some(query) => Body::Select(binder.query(&query)?),
+                    None => Body::Select(binder.query(query)?),
+                },
             },
             Statement::Insert(insert) => Body::Insert(Box::new(binder.insert(insert)?)),
             Statement::Update(update) => Body::Change(Box::new(binder.update(update)?)),

@@ -4,6 +4,7 @@
 //! one are kept for the application. Settings of PostgreSQL that change nothing here are accepted and remembered, so that drivers and
 //! tools which set them at their start work.
 
+mod described;
 mod known;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use crate::error::{Error, SqlState};
 use crate::format::FormatSettings;
 use crate::parse::{SetScope, SetValue, TransactionModes};
 
+pub use described::Described;
 pub use known::SERVER_VERSION;
 use known::{KNOWN, Kind, find};
 

@@ -1,45 +1,56 @@
-//! Tables of the system that are worked out from the catalog and the session: `information_schema` and `pg_catalog`, as far as
-//! single-table queries of tools need them.
+//! Tables of the system that are worked out from the catalog and the session: `pg_catalog` and `information_schema`.
+//!
+//! Every table is a [`Definition`]: its columns are those of PostgreSQL 15 with types that exist here (`regproc` is `name`, `int2vector` is
+//! `smallint[]`, `oidvector` is `oid[]`, `xid` is `oid`, `aclitem[]` is `text[]`, `pg_node_tree` is `text`). Tables about things that do
+//! not exist here, such as views and triggers, are there without rows, so that the queries of tools get an answer.
+
+mod empty;
+mod information_schema;
+pub mod oids;
+mod procedures;
+mod relations;
+mod server;
+mod types;
 
 use std::sync::Arc;
 
-use super::{Catalog, Distribution, PUBLIC, Table};
+use super::{Catalog, PUBLIC};
 use crate::settings::View;
 use crate::types::Type;
 use crate::value::{Row, Value};
 
-/// The OID of the schema `public`, as in PostgreSQL.
-const PUBLIC_OID: u32 = 2200;
-/// The OID of the schema `pg_catalog`.
-const PG_CATALOG_OID: u32 = 11;
-/// The OID of the schema `information_schema`.
-const INFORMATION_SCHEMA_OID: u32 = 13000;
+pub use procedures::{Procedure, procedures};
+pub use relations::{index_definition, key_column, key_definition};
+
+/// A table of the system with its columns and where its rows come from.
+pub struct Definition {
+    /// `pg_catalog` or `information_schema`.
+    schema: &'static str,
+    name: &'static str,
+    /// As in PostgreSQL, where it has a fixed one; unique among these tables.
+    oid: u32,
+    /// Names and types: `oid oid, relname name`.
+    columns: &'static str,
+    /// `None` for tables that never have rows.
+    rows: Option<fn(&Sources<'_>) -> Vec<Row>>,
+}
 
 /// A table of the system.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum VirtualTable {
-    /// `information_schema.tables`
-    Tables,
-    /// `information_schema.columns`
-    Columns,
-    /// `information_schema.key_column_usage`
-    KeyColumns,
-    /// `pg_catalog.pg_tables`
-    PgTables,
-    /// `pg_catalog.pg_class`
-    PgClass,
-    /// `pg_catalog.pg_namespace`
-    PgNamespace,
-    /// `pg_catalog.pg_type`
-    PgType,
-    /// `pg_catalog.pg_settings`
-    PgSettings,
-    /// `pg_catalog.pg_database`
-    PgDatabase,
-    /// `pg_catalog.quorate_tables`: placement of tables, for people and the prompt
-    QuorateTables,
+    /// One with a name.
+    Defined(&'static Definition),
     /// The answer to pgbench's question about the partitions of a table
     PgbenchPartitions(Arc<str>),
+}
+
+impl std::fmt::Debug for VirtualTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            VirtualTable::Defined(table) => write!(f, "{}.{}", table.schema, table.name),
+            VirtualTable::PgbenchPartitions(table) => write!(f, "the partitions of {table}"),
+        }
+    }
 }
 
 /// What the rows are worked out from.
@@ -50,165 +61,90 @@ pub struct Sources<'a> {
     pub settings: &'a View,
     /// The database's name.
     pub database: &'a str,
+    /// The user, who is the only role.
+    pub user: &'a str,
 }
 
-macro_rules! columns {
-    ($($name:literal: $ty:expr),* $(,)?) => {{
-        static COLUMNS: &[(&str, Type)] = &[$(($name, $ty)),*];
-        COLUMNS
-    }};
+/// Defines a table: columns with their types, and beside each what a row has in it.
+macro_rules! system_table {
+    (
+        $name:ident = $schema:literal . $table:literal ($oid:literal),
+        |$sources:ident| $rows:expr, |$row:pat_param| { $($column:literal $ty:literal = $value:expr;)* }
+    ) => {
+        pub(super) static $name: $crate::catalog::virtual_tables::Definition =
+            $crate::catalog::virtual_tables::Definition {
+                schema: $schema,
+                name: $table,
+                oid: $oid,
+                columns: concat!($($column, " ", $ty, ",",)*),
+                rows: Some(|$sources| {
+                    $rows.into_iter().map(|$row| vec![$($crate::value::Value::from($value)),*]).collect()
+                }),
+            };
+    };
+}
+pub(crate) use system_table;
+
+/// All tables with names.
+fn definitions() -> impl Iterator<Item = &'static Definition> {
+    let filled = [relations::TABLES, types::TABLES, procedures::TABLES, server::TABLES, information_schema::TABLES];
+    filled.into_iter().flatten().copied().chain(empty::TABLES)
+}
+
+impl Definition {
+    fn columns(&self) -> impl Iterator<Item = (&'static str, Type)> {
+        self.columns.split(',').filter_map(|column| {
+            let (name, ty) = column.trim().split_once(' ')?;
+            // In these tables `char` is the type of one byte.
+            let ty = match ty {
+                "char" => Type::InternalChar,
+                "char[]" => Type::Array(Box::new(Type::InternalChar)),
+                ty => Type::from_name(ty, &[]).unwrap_or(Type::Text),
+            };
+            Some((name, ty))
+        })
+    }
 }
 
 impl VirtualTable {
     /// The table of this name; without a schema, those of `pg_catalog`.
     pub fn find(schema: Option<&str>, name: &str) -> Option<VirtualTable> {
-        Some(match (schema, name) {
-            (Some("information_schema"), "tables") => VirtualTable::Tables,
-            (Some("information_schema"), "columns") => VirtualTable::Columns,
-            (Some("information_schema"), "key_column_usage") => VirtualTable::KeyColumns,
-            (None | Some("pg_catalog"), "pg_tables") => VirtualTable::PgTables,
-            (None | Some("pg_catalog"), "pg_class") => VirtualTable::PgClass,
-            (None | Some("pg_catalog"), "pg_namespace") => VirtualTable::PgNamespace,
-            (None | Some("pg_catalog"), "pg_type") => VirtualTable::PgType,
-            (None | Some("pg_catalog"), "pg_settings") => VirtualTable::PgSettings,
-            (None | Some("pg_catalog"), "pg_database") => VirtualTable::PgDatabase,
-            (None | Some("pg_catalog"), "quorate_tables") => VirtualTable::QuorateTables,
-            _ => return None,
-        })
+        let schema = schema.unwrap_or("pg_catalog");
+        // What cannot be one costs as little as possible: every statement asks for each of its tables.
+        if schema == PUBLIC || !(schema != "pg_catalog" || name.starts_with("pg_") || name == "quorate_tables") {
+            return None;
+        }
+        let found = definitions().find(|table| table.schema == schema && table.name == name);
+        found.map(VirtualTable::Defined)
     }
 
     /// The schema it is in.
     pub fn schema(&self) -> &'static str {
         match self {
-            VirtualTable::Tables | VirtualTable::Columns | VirtualTable::KeyColumns => "information_schema",
-            _ => "pg_catalog",
+            VirtualTable::Defined(table) => table.schema,
+            VirtualTable::PgbenchPartitions(_) => "pg_catalog",
         }
     }
 
     /// Its columns.
-    pub fn columns(&self) -> &'static [(&'static str, Type)] {
+    pub fn columns(&self) -> Vec<(&'static str, Type)> {
         match self {
-            VirtualTable::Tables => columns! {
-                "table_catalog": Type::Name, "table_schema": Type::Name, "table_name": Type::Name, "table_type": Type::Text,
-                "is_insertable_into": Type::Text,
-            },
-            VirtualTable::Columns => columns! {
-                "table_catalog": Type::Name, "table_schema": Type::Name, "table_name": Type::Name, "column_name": Type::Name,
-                "ordinal_position": Type::Int32, "column_default": Type::Text, "is_nullable": Type::Text, "data_type": Type::Text,
-                "character_maximum_length": Type::Int32, "numeric_precision": Type::Int32, "numeric_scale": Type::Int32,
-                "udt_name": Type::Name, "formatted_type": Type::Text,
-            },
-            VirtualTable::KeyColumns => columns! {
-                "constraint_schema": Type::Name, "constraint_name": Type::Name, "table_schema": Type::Name, "table_name": Type::Name,
-                "column_name": Type::Name, "ordinal_position": Type::Int32,
-            },
-            VirtualTable::PgTables => columns! {
-                "schemaname": Type::Name, "tablename": Type::Name, "tableowner": Type::Name, "tablespace": Type::Name, "hasindexes": Type::Bool,
-                "hasrules": Type::Bool, "hastriggers": Type::Bool, "rowsecurity": Type::Bool,
-            },
-            VirtualTable::PgClass => columns! {
-                "oid": Type::Oid, "relname": Type::Name, "relnamespace": Type::Oid, "relkind": Type::InternalChar, "relnatts": Type::Int16,
-                "relfilenode": Type::Oid, "relhasindex": Type::Bool, "relpersistence": Type::InternalChar,
-            },
-            VirtualTable::PgNamespace => columns! { "oid": Type::Oid, "nspname": Type::Name },
-            VirtualTable::PgType => columns! {
-                "oid": Type::Oid, "typname": Type::Name, "typnamespace": Type::Oid, "typlen": Type::Int16, "typtype": Type::InternalChar,
-                "typelem": Type::Oid, "typarray": Type::Oid, "typbasetype": Type::Oid, "typrelid": Type::Oid,
-            },
-            VirtualTable::PgSettings => {
-                columns! { "name": Type::Text, "setting": Type::Text, "short_desc": Type::Text }
-            }
-            VirtualTable::PgDatabase => {
-                columns! { "oid": Type::Oid, "datname": Type::Name, "encoding": Type::Int32, "datallowconn": Type::Bool }
-            }
-            VirtualTable::QuorateTables => columns! {
-                "schemaname": Type::Name, "tablename": Type::Name, "oid": Type::Oid, "storage_id": Type::Oid, "primary_key": Type::Text,
-                "distribution": Type::Text,
-            },
+            VirtualTable::Defined(table) => table.columns().collect(),
             VirtualTable::PgbenchPartitions(_) => {
-                columns! { "n": Type::Int32, "partstrat": Type::InternalChar, "count": Type::Int64 }
+                vec![("n", Type::Int32), ("partstrat", Type::InternalChar), ("count", Type::Int64)]
             }
         }
     }
 
+    /// Whether it is certain that it has no rows, now and later.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, VirtualTable::Defined(Definition { rows: None, .. }))
+    }
+
     /// All rows.
     pub fn rows(&self, sources: &Sources<'_>) -> Vec<Row> {
-        let tables = || sources.catalog.tables();
         match self {
-            VirtualTable::Tables => tables()
-                .map(|table| {
-                    vec![sources.database.into(), PUBLIC.into(), text(&table.name), "BASE TABLE".into(), "YES".into()]
-                })
-                .collect(),
-            VirtualTable::Columns => tables().flat_map(|table| column_rows(table, sources.database)).collect(),
-            VirtualTable::KeyColumns => tables().flat_map(key_rows).collect(),
-            VirtualTable::PgTables => tables()
-                .map(|table| {
-                    let keyed = table.primary_key.is_some();
-                    vec![
-                        PUBLIC.into(),
-                        text(&table.name),
-                        "quorate".into(),
-                        Value::Null,
-                        keyed.into(),
-                        false.into(),
-                        false.into(),
-                        false.into(),
-                    ]
-                })
-                .collect(),
-            VirtualTable::PgClass => tables()
-                .map(|table| {
-                    let columns = i16::try_from(table.columns.len()).unwrap_or(i16::MAX);
-                    let keyed = table.primary_key.is_some();
-                    let (id, storage) = (Value::Oid(table.id), Value::Oid(table.storage_id));
-                    vec![
-                        id,
-                        text(&table.name),
-                        Value::Oid(PUBLIC_OID),
-                        "r".into(),
-                        columns.into(),
-                        storage,
-                        keyed.into(),
-                        "p".into(),
-                    ]
-                })
-                .collect(),
-            VirtualTable::PgNamespace => {
-                [(PG_CATALOG_OID, "pg_catalog"), (PUBLIC_OID, PUBLIC), (INFORMATION_SCHEMA_OID, "information_schema")]
-                    .iter()
-                    .map(|(oid, name)| vec![Value::Oid(*oid), (*name).into()])
-                    .collect()
-            }
-            VirtualTable::PgType => type_rows(),
-            VirtualTable::PgSettings => sources
-                .settings
-                .all()
-                .into_iter()
-                .map(|(name, value, description)| vec![name.into(), value.into(), description.into()])
-                .collect(),
-            VirtualTable::PgDatabase => vec![vec![Value::Oid(1), sources.database.into(), 6.into(), true.into()]],
-            VirtualTable::QuorateTables => tables()
-                .map(|table| {
-                    let names = |columns: &[usize]| {
-                        columns.iter().map(|column| table.columns[*column].name.as_str()).collect::<Vec<_>>().join(", ")
-                    };
-                    let key = table.primary_key.as_ref().map(|key| names(&key.columns));
-                    let distribution = match &table.distribution {
-                        Distribution::Hash(columns) => format!("HASH ({})", names(columns)),
-                        Distribution::RowId => "ROW".to_owned(),
-                        Distribution::Duplicate => "DUPLICATE".to_owned(),
-                    };
-                    vec![
-                        PUBLIC.into(),
-                        text(&table.name),
-                        Value::Oid(table.id),
-                        Value::Oid(table.storage_id),
-                        key.into(),
-                        distribution.into(),
-                    ]
-                })
-                .collect(),
+            VirtualTable::Defined(table) => table.rows.map_or_else(Vec::new, |rows| rows(sources)),
             VirtualTable::PgbenchPartitions(name) => {
                 // One row if the table is there: in the first schema of the search path, not partitioned, no partitions.
                 sources.catalog.table(name).map(|_| vec![1.into(), Value::Null, 0i64.into()]).into_iter().collect()
@@ -217,73 +153,92 @@ impl VirtualTable {
     }
 }
 
-fn text(text: &str) -> Value {
-    text.into()
-}
-
-fn column_rows(table: &Arc<Table>, database: &str) -> Vec<Row> {
-    let row = |(n, column): (i32, &super::Column)| {
-        let length = match &column.ty {
-            Type::Char(Some(length)) | Type::Varchar(Some(length)) => i32::try_from(*length).ok(),
-            _ => None,
-        };
-        let (precision, scale) = match &column.ty {
-            Type::Int16 => (Some(16), Some(0)),
-            Type::Int32 => (Some(32), Some(0)),
-            Type::Int64 => (Some(64), Some(0)),
-            Type::Float4 => (Some(24), None),
-            Type::Float8 => (Some(53), None),
-            Type::Numeric(Some((precision, scale))) => (Some(i32::from(*precision)), Some(i32::from(*scale))),
-            _ => (None, None),
-        };
-        vec![
-            database.into(),
-            PUBLIC.into(),
-            text(&table.name),
-            text(&column.name),
-            n.into(),
-            column.default.clone().into(),
-            (if column.not_null { "NO" } else { "YES" }).into(),
-            if matches!(column.ty, Type::Array(_)) { "ARRAY".into() } else { column.ty.plain_name().into() },
-            length.into(),
-            precision.into(),
-            scale.into(),
-            column.ty.internal_name().into(),
-            column.ty.to_string().into(),
-        ]
-    };
-    (1..).zip(&table.columns).map(row).collect()
-}
-
-fn key_rows(table: &Arc<Table>) -> Vec<Row> {
-    let Some(key) = &table.primary_key else { return Vec::new() };
-    let row = |(n, column): (i32, &usize)| {
-        let name = text(&table.columns[*column].name);
-        vec![PUBLIC.into(), text(&key.name), PUBLIC.into(), text(&table.name), name, n.into()]
-    };
-    (1..).zip(&key.columns).map(row).collect()
-}
-
-/// The built-in types and their arrays.
-fn type_rows() -> Vec<Row> {
-    let mut rows = Vec::new();
-    for ty in (1..=3000).filter_map(Type::from_oid) {
-        let (element, array) = match &ty {
-            Type::Array(element) => (element.oid(), 0),
-            scalar => (0, Type::Array(Box::new(scalar.clone())).oid()),
-        };
-        let kind = if matches!(ty, Type::Void | Type::Record | Type::Unknown) { "p" } else { "b" };
-        rows.push(vec![
-            Value::Oid(ty.oid()),
-            ty.internal_name().into(),
-            Value::Oid(PG_CATALOG_OID),
-            ty.length().into(),
-            kind.into(),
-            Value::Oid(element),
-            Value::Oid(array),
-            Value::Oid(0),
-            Value::Oid(0),
-        ]);
+/// The OID of a relation: a table, the index of a primary key, or a table of the system.
+pub fn relation_oid(catalog: &Catalog, schema: Option<&str>, name: &str) -> Option<u32> {
+    if let Some(VirtualTable::Defined(table)) = VirtualTable::find(schema, name) {
+        return Some(oids::system_table(table.oid));
     }
-    rows
+    if !matches!(schema, None | Some(PUBLIC)) {
+        return None;
+    }
+    if let Some(table) = catalog.table(name) {
+        return Some(table.id);
+    }
+    let keyed = |table: &&Arc<super::Table>| table.primary_key.as_ref().is_some_and(|key| key.name == name);
+    catalog.tables().find(keyed).map(|table| oids::index(table.id))
+}
+
+/// The schema and name of a relation by its OID.
+pub fn relation_name(catalog: &Catalog, oid: u32) -> Option<(&'static str, &str)> {
+    if let Some(table) = catalog.table_by_id(oid) {
+        return Some((PUBLIC, &table.name));
+    }
+    if let Some(table) = oids::table_of_index(oid).and_then(|id| catalog.table_by_id(id)) {
+        return table.primary_key.as_ref().map(|key| (PUBLIC, key.name.as_str()));
+    }
+    definitions().find(|table| oids::system_table(table.oid) == oid).map(|table| (table.schema, table.name))
+}
+
+/// A list of values as an array.
+fn array(element: Type, values: impl IntoIterator<Item = Value>) -> Value {
+    Value::Array(Arc::new(crate::value::Array::new(element, values.into_iter().collect())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::tests::table;
+
+    /// Whether a value is one that a column of this type holds.
+    fn fits(value: &Value, ty: &Type) -> bool {
+        match (value, ty) {
+            (Value::Null, _) => true,
+            (Value::Array(array), Type::Array(element)) => array.values().iter().all(|value| fits(value, element)),
+            (Value::Bool(_), Type::Bool)
+            | (Value::Int16(_), Type::Int16)
+            | (Value::Int32(_), Type::Int32)
+            | (Value::Int64(_), Type::Int64)
+            | (Value::Float4(_), Type::Float4)
+            | (Value::Oid(_), Type::Oid)
+            | (Value::Text(_), Type::Text | Type::Varchar(_) | Type::Name | Type::InternalChar) => true,
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn rows_have_the_columns_that_are_announced() {
+        let catalog = Catalog::new(1, [table(7, "t")]);
+        let settings = View::default();
+        let sources = Sources { catalog: &catalog, settings: &settings, database: "test", user: "ann" };
+        for table in definitions() {
+            let columns: Vec<(&str, Type)> = table.columns().collect();
+            assert_eq!(columns.len(), table.columns.split(',').filter(|column| !column.trim().is_empty()).count());
+            for row in VirtualTable::Defined(table).rows(&sources) {
+                assert_eq!(row.len(), columns.len(), "{}", table.name);
+                for (value, (column, ty)) in row.iter().zip(&columns) {
+                    assert!(fits(value, ty), "{}.{column} is {ty}, not {value:?}", table.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_table_has_an_oid_of_its_own() {
+        let mut oids: Vec<u32> = definitions().map(|table| table.oid).collect();
+        let all = oids.len();
+        oids.sort_unstable();
+        oids.dedup();
+        assert_eq!(oids.len(), all);
+    }
+
+    #[test]
+    fn relations_are_found_by_name_and_named_by_oid() {
+        let catalog = Catalog::new(1, [table(7, "t")]);
+        assert_eq!(relation_oid(&catalog, None, "t"), Some(7));
+        for (schema, name) in [("public", "t"), ("public", "t_pkey"), ("pg_catalog", "pg_class")] {
+            let oid = relation_oid(&catalog, Some(schema), name).expect(name);
+            assert_eq!(relation_name(&catalog, oid), Some((schema, name)));
+        }
+        assert_eq!(relation_oid(&catalog, Some("pg_catalog"), "t"), None);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::virtual_tables::VirtualTable;
+use crate::catalog::virtual_tables::{self, VirtualTable};
 use crate::catalog::{Catalog, PUBLIC};
 use crate::format::FormatSettings;
 use crate::functions::EvalContext;
@@ -83,25 +83,31 @@ impl EvalContext for StatementContext {
             })
             .collect();
         let table = parts.pop()?;
-        match parts.as_slice() {
-            [] => self.catalog.table(&table).map(|table| table.id),
-            [schema] if schema == PUBLIC => self.catalog.table(&table).map(|table| table.id),
-            _ => None,
-        }
+        let schema = match parts.as_slice() {
+            [] => None,
+            [schema] => Some(schema.as_str()),
+            _ => return None,
+        };
+        virtual_tables::relation_oid(&self.catalog, schema, &table)
     }
 
     fn relation_name(&self, oid: u32) -> Option<String> {
-        self.catalog.table_by_id(oid).map(|table| crate::functions::quote_ident(&table.name))
+        crate::functions::relation_text(self, oid)
+    }
+
+    fn catalog(&self) -> Option<&Catalog> {
+        Some(&self.catalog)
     }
 }
 
 impl StatementContext {
     /// The rows of a table of the system.
     pub fn virtual_rows(&self, table: &VirtualTable) -> Vec<crate::value::Row> {
-        let sources = crate::catalog::virtual_tables::Sources {
+        let sources = virtual_tables::Sources {
             catalog: &self.catalog,
             settings: &self.settings,
             database: &self.identity.database,
+            user: &self.identity.user,
         };
         table.rows(&sources)
     }

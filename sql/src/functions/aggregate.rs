@@ -177,6 +177,13 @@ const TABLE: &[Entry] = entries! {
     "var_pop"(Type::Float8) -> Type::Float8, |_| variance::float(variance::Kind::VariancePopulation);
 };
 
+/// Name, arguments and result of all aggregates; `min` and `max`, which take any type that has an order, last.
+pub(super) fn listed() -> impl Iterator<Item = (&'static str, &'static [Type], &'static Type)> {
+    const ONE: &[Type] = &[ANY];
+    let table = TABLE.iter().map(|entry| (entry.name, entry.arguments, &entry.result));
+    table.chain(["min", "max"].map(|name| (name, ONE, &ONE[0])))
+}
+
 /// Whether there is an aggregate of this name (in lower case).
 pub fn is_aggregate(name: &str) -> bool {
     matches!(name, "min" | "max") || TABLE.iter().any(|entry| entry.name == name)

@@ -3,8 +3,8 @@
 use crate::error::{Error, SqlState};
 use crate::functions::resolve::{Choice, choose};
 use crate::functions::{
-    BinaryEval, BinaryFn, BinaryOp, EvalContext, UnaryEval, UnaryFn, UnaryOp, Volatility, arithmetic, dates, pattern,
-    strings,
+    BinaryEval, BinaryFn, BinaryOp, EvalContext, UnaryEval, UnaryFn, UnaryOp, Volatility, arithmetic, catalog, dates,
+    pattern, strings,
 };
 use crate::types::{Category, Type};
 use crate::value::Value;
@@ -321,6 +321,18 @@ pub fn resolve_binary(op: BinaryOp, left: &Type, right: &Type) -> Result<BinaryF
 
 /// `text || anything`: both sides as text, as PostgreSQL's `textanycat`.
 fn concat_any(left: &Type, right: &Type) -> Option<BinaryFn> {
+    if let (Type::Array(_), Type::Array(_)) = (left, right)
+        && left.same_base(right)
+    {
+        return Some(BinaryFn {
+            op: BinaryOp::Concat,
+            left: left.base(),
+            right: right.base(),
+            result: left.base(),
+            volatility: Volatility::Immutable,
+            eval: catalog::array_concat,
+        });
+    }
     let text = |ty: &Type| ty.is_string() || matches!(ty, Type::Unknown);
     let plain = |ty: &Type| !matches!(ty.category(), Category::Pseudo | Category::Array);
     if !((text(left) && plain(right)) || (text(right) && plain(left))) {

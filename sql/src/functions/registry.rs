@@ -1,12 +1,13 @@
 //! The scalar functions, as in PostgreSQL's `pg_proc`, and how a call finds its function.
 
 use crate::cast::{CastContext, can_cast, resolve_cast};
+use crate::catalog::virtual_tables::Procedure;
 use crate::error::Error;
 use crate::functions::resolve::{ANY, Choice, choose};
 use crate::functions::system::{ambiguous_function, no_function};
 use crate::functions::{
-    Body, FunctionEval, FunctionSig, Volatility, date_make, date_parts, dates, math, numeric_format, strings, system,
-    time_format,
+    Body, FunctionEval, FunctionSig, Volatility, aggregate, catalog, date_make, date_parts, dates, math,
+    numeric_format, strings, system, time_format,
 };
 use crate::types::Type;
 use crate::value::Value;
@@ -270,6 +271,91 @@ const TABLE: &[Entry] = functions! {
     lenient "array_to_string"(ANY, TEXT, TEXT) -> TEXT, strings::array_to_string;
     fixed "array_length"(ANY, INT4) -> INT4, strings::array_length;
     fixed "cardinality"(ANY) -> INT4, strings::cardinality;
+    stable "inet_server_port"() -> INT4, catalog::nothing;
+    stable "inet_client_port"() -> INT4, catalog::nothing;
+    fixed "array_position"(ANY, ANY) -> INT4, catalog::array_position;
+    fixed "array_upper"(ANY, INT4) -> INT4, strings::array_length;
+    fixed "array_lower"(ANY, INT4) -> INT4, catalog::array_lower;
+    stable "current_schemas"(BOOL) -> ANY, catalog::current_schemas;
+    stable "to_regtype"(TEXT) -> Type::Regtype, catalog::to_type;
+    stable "to_regnamespace"(TEXT) -> OID, catalog::to_schema;
+    stable "to_regrole"(TEXT) -> OID, catalog::to_role;
+    stable "regnamespace"(TEXT) -> OID, catalog::schema_oid;
+    stable "regnamespace"(OID) -> NAME, catalog::schema_name;
+    stable "regrole"(TEXT) -> OID, catalog::role_oid;
+    stable "regrole"(OID) -> NAME, catalog::user_by_id;
+    stable "regproc"(TEXT) -> NAME, catalog::bare_name;
+    stable "regproc"(OID) -> NAME, catalog::function_name;
+    stable "pg_get_userbyid"(OID) -> NAME, catalog::user_by_id;
+    stable "pg_get_expr"(TEXT, OID) -> TEXT, catalog::expression;
+    stable "pg_get_expr"(TEXT, OID, BOOL) -> TEXT, catalog::expression;
+    stable "pg_get_indexdef"(OID) -> TEXT, catalog::index_definition;
+    stable "pg_get_indexdef"(OID, INT4, BOOL) -> TEXT, catalog::index_definition;
+    stable "pg_get_constraintdef"(OID) -> TEXT, catalog::constraint_definition;
+    stable "pg_get_constraintdef"(OID, BOOL) -> TEXT, catalog::constraint_definition;
+    stable "pg_get_function_result"(OID) -> TEXT, catalog::function_result;
+    stable "pg_get_function_arguments"(OID) -> TEXT, catalog::function_arguments;
+    stable "pg_get_function_identity_arguments"(OID) -> TEXT, catalog::function_arguments;
+    stable "pg_get_viewdef"(OID) -> TEXT, catalog::nothing;
+    stable "pg_get_viewdef"(OID, BOOL) -> TEXT, catalog::nothing;
+    stable "pg_get_viewdef"(TEXT) -> TEXT, catalog::nothing;
+    stable "pg_get_functiondef"(OID) -> TEXT, catalog::nothing;
+    stable "pg_get_triggerdef"(OID) -> TEXT, catalog::nothing;
+    stable "pg_get_triggerdef"(OID, BOOL) -> TEXT, catalog::nothing;
+    stable "pg_get_ruledef"(OID) -> TEXT, catalog::nothing;
+    stable "pg_get_ruledef"(OID, BOOL) -> TEXT, catalog::nothing;
+    stable "pg_get_partkeydef"(OID) -> TEXT, catalog::nothing;
+    stable "pg_get_statisticsobjdef"(OID) -> TEXT, catalog::nothing;
+    stable "pg_get_statisticsobjdef_columns"(OID) -> TEXT, catalog::nothing;
+    stable "pg_get_serial_sequence"(TEXT, TEXT) -> TEXT, catalog::nothing;
+    stable "pg_relation_is_publishable"(Type::Regclass) -> BOOL, catalog::is_publishable;
+    stable "pg_table_size"(Type::Regclass) -> INT8, catalog::nothing;
+    stable "pg_relation_size"(Type::Regclass) -> INT8, catalog::nothing;
+    stable "pg_relation_size"(Type::Regclass, TEXT) -> INT8, catalog::nothing;
+    stable "pg_total_relation_size"(Type::Regclass) -> INT8, catalog::nothing;
+    stable "pg_indexes_size"(Type::Regclass) -> INT8, catalog::nothing;
+    stable "pg_database_size"(NAME) -> INT8, catalog::nothing;
+    stable "pg_database_size"(OID) -> INT8, catalog::nothing;
+    stable "pg_tablespace_size"(NAME) -> INT8, catalog::nothing;
+    stable "pg_tablespace_size"(OID) -> INT8, catalog::nothing;
+    fixed "pg_size_pretty"(INT8) -> TEXT, catalog::size_pretty;
+    fixed "pg_size_pretty"(NUMERIC) -> TEXT, catalog::size_pretty;
+    stable "pg_tablespace_location"(OID) -> TEXT, catalog::empty;
+    stable "obj_description"(OID) -> TEXT, catalog::nothing;
+    stable "obj_description"(OID, NAME) -> TEXT, catalog::nothing;
+    stable "col_description"(OID, INT4) -> TEXT, catalog::nothing;
+    stable "shobj_description"(OID, NAME) -> TEXT, catalog::nothing;
+    stable "pg_my_temp_schema"() -> OID, catalog::no_oid;
+    stable "pg_is_other_temp_schema"(OID) -> BOOL, system::always_false;
+    stable "pg_jit_available"() -> BOOL, system::always_false;
+    stable "row_security_active"(ANY) -> BOOL, system::always_false;
+    fixed "pg_char_to_encoding"(NAME) -> INT4, catalog::encoding;
+    stable "pg_collation_is_visible"(OID) -> BOOL, system::always_true;
+    stable "pg_operator_is_visible"(OID) -> BOOL, system::always_true;
+    stable "pg_opclass_is_visible"(OID) -> BOOL, system::always_true;
+    stable "pg_statistics_obj_is_visible"(OID) -> BOOL, system::always_true;
+    stable "has_table_privilege"(ANY, TEXT) -> BOOL, system::always_true;
+    stable "has_table_privilege"(ANY, ANY, TEXT) -> BOOL, system::always_true;
+    stable "has_any_column_privilege"(ANY, TEXT) -> BOOL, system::always_true;
+    stable "has_any_column_privilege"(ANY, ANY, TEXT) -> BOOL, system::always_true;
+    stable "has_schema_privilege"(ANY, TEXT) -> BOOL, system::always_true;
+    stable "has_schema_privilege"(ANY, ANY, TEXT) -> BOOL, system::always_true;
+    stable "has_database_privilege"(ANY, TEXT) -> BOOL, system::always_true;
+    stable "has_database_privilege"(ANY, ANY, TEXT) -> BOOL, system::always_true;
+    stable "has_function_privilege"(ANY, TEXT) -> BOOL, system::always_true;
+    stable "has_function_privilege"(ANY, ANY, TEXT) -> BOOL, system::always_true;
+    stable "has_sequence_privilege"(ANY, TEXT) -> BOOL, system::always_true;
+    stable "has_sequence_privilege"(ANY, ANY, TEXT) -> BOOL, system::always_true;
+    stable "has_tablespace_privilege"(ANY, TEXT) -> BOOL, system::always_true;
+    stable "has_tablespace_privilege"(ANY, ANY, TEXT) -> BOOL, system::always_true;
+    stable "has_language_privilege"(ANY, TEXT) -> BOOL, system::always_true;
+    stable "has_language_privilege"(ANY, ANY, TEXT) -> BOOL, system::always_true;
+    stable "has_type_privilege"(ANY, TEXT) -> BOOL, system::always_true;
+    stable "has_type_privilege"(ANY, ANY, TEXT) -> BOOL, system::always_true;
+    stable "pg_has_role"(ANY, TEXT) -> BOOL, system::always_true;
+    stable "pg_has_role"(ANY, ANY, TEXT) -> BOOL, system::always_true;
+    stable "has_column_privilege"(ANY, ANY, TEXT) -> BOOL, system::always_true;
+    stable "has_column_privilege"(ANY, ANY, ANY, TEXT) -> BOOL, system::always_true;
 };
 
 /// Functions that take any number of arguments of any type: fixed parameters first, then the rest.
@@ -280,6 +366,36 @@ const VARIADIC: &[(&str, &[Type], Type, FunctionEval)] = &[
     ("num_nulls", &[], INT4, system::num_nulls),
     ("num_nonnulls", &[], INT4, system::num_nonnulls),
 ];
+
+/// All functions and aggregates, for `pg_proc`. Their order is that of their OIDs.
+pub fn listed() -> impl Iterator<Item = Procedure> {
+    let typed = |ty: &Type| (!ty.same_base(&ANY)).then(|| ty.clone());
+    let plain = TABLE.iter().map(move |entry| Procedure {
+        name: entry.name,
+        arguments: entry.parameters.iter().map(typed).collect(),
+        result: typed(&entry.result),
+        kind: "f",
+        volatility: entry.volatility,
+        strict: entry.strict,
+    });
+    let variadic = VARIADIC.iter().map(move |(name, fixed, result, _)| Procedure {
+        name,
+        arguments: fixed.iter().map(typed).chain([None]).collect(),
+        result: typed(result),
+        kind: "f",
+        volatility: Volatility::Stable,
+        strict: false,
+    });
+    let aggregates = aggregate::listed().map(move |(name, arguments, result)| Procedure {
+        name,
+        arguments: arguments.iter().map(typed).collect(),
+        result: typed(result),
+        kind: "a",
+        volatility: Volatility::Immutable,
+        strict: false,
+    });
+    plain.chain(variadic).chain(aggregates)
+}
 
 /// Whether there is a scalar function of this name (in lower case).
 pub fn is_function(name: &str) -> bool {

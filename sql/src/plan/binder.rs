@@ -190,6 +190,8 @@ pub struct Level {
     pub allow_aggregates: Aggregates,
     /// Whether window functions may come: only in the select list and ORDER BY.
     pub allow_windows: bool,
+    /// Whether FROM is certain to give no rows.
+    pub void: bool,
 }
 
 impl Level {
@@ -208,6 +210,7 @@ impl Level {
             windows: Vec::new(),
             allow_aggregates: Aggregates::NotIn(clause),
             allow_windows: false,
+            void: false,
         }
     }
 

@@ -5,14 +5,18 @@ use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 use super::binder::{AggregateCall, Aggregates, Binder, Level, Prerequisite, Typed};
 use super::expression::{Comparison, Expr};
 use super::operators::unnested;
+use super::recorded;
 use super::relational::{Subquery, SubqueryKind};
 use super::select::SelectPlan;
 use crate::cast::{CastContext, resolve_cast};
 use crate::error::{Error, SqlState};
-use crate::functions::{BinaryOp, is_aggregate, resolve_aggregate, resolve_binary, resolve_function};
+use crate::functions::{
+    BinaryOp, is_aggregate, resolve_aggregate, resolve_binary, resolve_function, subscript_function,
+};
 use crate::parse::fold;
+use crate::session::Column;
 use crate::types::Type;
-use crate::value::Value;
+use crate::value::{Array, Value};
 
 impl Binder<'_> {
     /// The rest of [`Binder::expression`]: whatever calls something.
@@ -65,13 +69,29 @@ impl Binder<'_> {
             ast::Expr::Exists { subquery, negated } => self.exists(subquery, *negated),
             ast::Expr::InSubquery { expr, subquery, negated } => self.in_subquery(expr, subquery, *negated),
             ast::Expr::Tuple(_) => Err(Error::unsupported("a row value here", "Name the columns one by one.")),
-            ast::Expr::CompoundFieldAccess { .. } => Err(Error::unsupported("a subscript", "")),
+            ast::Expr::CompoundFieldAccess { root, access_chain } => match &access_chain[..] {
+                [ast::AccessExpr::Subscript(ast::Subscript::Index { index })] => self.subscript(root, index),
+                _ => Err(Error::unsupported("this form of a subscript", "Write array[n].")),
+            },
             ast::Expr::SimilarTo { .. } => Err(Error::unsupported("SIMILAR TO", "Use LIKE or the operator ~.")),
             ast::Expr::GroupingSets(_) | ast::Expr::Cube(_) | ast::Expr::Rollup(_) => {
                 Err(Error::unsupported("GROUPING SETS", "Use one GROUP BY a statement."))
             }
             other => Err(Error::unsupported(format_args!("the expression {other}"), "")),
         }
+    }
+
+    /// `array[n]`
+    fn subscript(&mut self, array: &ast::Expr, index: &ast::Expr) -> Result<Typed, Error> {
+        let array = self.expression(array)?;
+        let Type::Array(element) = array.ty.clone() else {
+            let message = format!("cannot subscript type {} because it does not support subscripting", array.ty);
+            return Err(Error::new(SqlState::DATATYPE_MISMATCH, message));
+        };
+        let index = self.expression(index)?;
+        let index = self.coerce(index, &Type::Int32, CastContext::Assignment)?;
+        let function = subscript_function(array.ty.clone(), (*element).clone());
+        Ok(Typed::new(Expr::Function(Box::new(function), vec![array.expr, index]), *element))
     }
 
     fn call_over(&mut self, name: &str, arguments: &[&ast::Expr]) -> Result<Typed, Error> {
@@ -116,6 +136,14 @@ impl Binder<'_> {
         if function.null_treatment.is_some() || !matches!(function.parameters, FunctionArguments::None) {
             return Err(Error::syntax(format!("the form of the call of {name} is not known")));
         }
+        if let ("array", FunctionArguments::Subquery(query)) = (name.as_str(), &function.args) {
+            if recorded::is_toast_options(query) {
+                let none = Value::Array(Array::new(Type::Text, Vec::new()).into());
+                return Ok(Typed::new(Expr::Constant(none), Type::Array(Box::new(Type::Text))));
+            }
+            let (list, element) = self.list_subquery(query)?;
+            return Ok(Typed::new(list, Type::Array(Box::new(element))));
+        }
         if is_aggregate(&name) {
             return self.aggregate(&name, function);
         }
@@ -125,10 +153,6 @@ impl Binder<'_> {
         }
         let arguments = match &function.args {
             FunctionArguments::None => Vec::new(),
-            FunctionArguments::Subquery(query) if name == "array" => {
-                let (list, element) = self.list_subquery(query)?;
-                return Ok(Typed::new(list, Type::Array(Box::new(element))));
-            }
             FunctionArguments::Subquery(_) => {
                 return Err(Error::unsupported("a subquery as the only argument", "Put it into parentheses."));
             }
@@ -338,9 +362,26 @@ impl Binder<'_> {
     }
 
     fn scalar_subquery(&mut self, query: &ast::Query) -> Result<Typed, Error> {
+        if recorded::is_own_collation(query) {
+            return Ok(Typed::new(Expr::Constant(Value::Null), Type::Name));
+        }
         let (plan, ty) = self.one_column(query)?;
         let expr = match plan.correlated() {
-            Ok(plan) => Expr::Subquery(Box::new(Subquery { kind: SubqueryKind::Scalar, plan, ty: ty.clone() })),
+            Ok(mut plan) => {
+                let guards = plan.take_guards();
+                let subquery = if plan.refers_outside() {
+                    Expr::Subquery(Box::new(Subquery { kind: SubqueryKind::Scalar, plan, ty: ty.clone() }))
+                } else {
+                    let columns = [Column::plain("?column?", ty.clone())].into();
+                    self.slot(Prerequisite::Scalar(Box::new(SelectPlan::of_node(plan, columns))))
+                };
+                if guards.is_empty() {
+                    subquery
+                } else {
+                    let otherwise = Box::new(Expr::Constant(Value::Null));
+                    Expr::Case { branches: vec![(Expr::And(guards), subquery)], otherwise }
+                }
+            }
             Err(plan) => self.slot(Prerequisite::Scalar(plan)),
         };
         Ok(Typed::new(expr, ty))

@@ -102,7 +102,7 @@ impl Binder<'_> {
         // As PostgreSQL's search path has it, pg_catalog comes before public.
         if let Some(system) = VirtualTable::find(name.schema.as_deref(), &name.name) {
             self.shows_catalog = true;
-            let columns = system.columns().iter().map(|(name, ty)| ((*name).to_owned(), ty.clone()));
+            let columns = system.columns().into_iter().map(|(name, ty)| (name.to_owned(), ty));
             let mut relation = Relation::of_columns(alias.clone().unwrap_or_else(|| name.name.clone()), columns);
             relation.schema = if alias.is_none() { Some(system.schema().to_owned()) } else { None };
             return Ok((Source::Virtual(system, Vec::new()), relation));
@@ -143,7 +143,9 @@ impl Binder<'_> {
         self.level = Level::new(None, "functions in FROM");
         self.level.allow_aggregates = Aggregates::NotIn("functions in FROM");
         let bound: Vec<Typed> = exprs.iter().map(|expr| self.expression(expr)).collect::<Result<_, _>>()?;
-        if bound.iter().any(|typed| typed.expr.is_relational()) {
+        // In a query that has no rows it is never called.
+        let called = !self.outer.iter().any(|level| level.void);
+        if called && bound.iter().any(|typed| typed.expr.is_relational()) {
             return Err(Error::unsupported(
                 "a function in FROM of another relation's columns",
                 "Join with a fixed series.",

@@ -4,8 +4,9 @@ use sqlparser::ast;
 
 use super::binder::{Aggregates, Binder, Level, Typed, WindowCall};
 use super::expression::Expr;
+use super::output::Output;
 use super::relational::SubqueryKind;
-use super::select::{Grouping, Output, same};
+use super::select::{Grouping, same};
 use crate::error::{Error, SqlState};
 use crate::types::Type;
 

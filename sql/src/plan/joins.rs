@@ -39,6 +39,19 @@ impl FromTree {
         relations.iter().all(|relation| self.holds(*relation))
     }
 
+    /// Whether it is certain to give no rows, since tables of the system that are always empty are joined in it.
+    pub(super) fn is_void(&self, sources: &[Source]) -> bool {
+        match self {
+            FromTree::Relation(own) => matches!(&sources[*own], Source::Virtual(table, _) if table.is_empty()),
+            FromTree::Join { left, right, kind, .. } => match kind {
+                JoinKind::Inner => left.is_void(sources) || right.is_void(sources),
+                JoinKind::Left => left.is_void(sources),
+                JoinKind::Right => right.is_void(sources),
+                JoinKind::Full => left.is_void(sources) && right.is_void(sources),
+            },
+        }
+    }
+
     /// Takes a condition about these relations as far down as rows without a partner allow; gives it back if it has to stay above.
     fn push(&mut self, condition: Expr, about: &[usize], filters: &mut [Vec<Expr>]) -> Option<Expr> {
         match self {
@@ -86,10 +99,7 @@ impl FromTree {
 
 impl Binder<'_> {
     /// Binds FROM: the relations come into the present level, their sources are given in the same order.
-    pub(super) fn from_clause(
-        &mut self,
-        from: &[ast::TableWithJoins],
-    ) -> Result<(Vec<Source>, Option<FromTree>), Error> {
+    pub(super) fn bind_from(&mut self, from: &[ast::TableWithJoins]) -> Result<(Vec<Source>, Option<FromTree>), Error> {
         let (mut sources, mut tree) = (Vec::new(), None);
         self.join_all(from, &mut sources, &mut tree)?;
         Ok((sources, tree))

@@ -76,6 +76,10 @@ impl Binder<'_> {
             ast::Expr::Cast {
                 kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, expr, data_type: target, ..
             } => {
+                if let Some(function) = alias_type(target) {
+                    let operand = self.expression(expr)?;
+                    return self.call(function, vec![operand]);
+                }
                 let target = data_type(target)?;
                 let operand = self.expression(expr)?;
                 Ok(Typed::new(self.coerce(operand, &target, CastContext::Explicit)?, target))
@@ -95,6 +99,9 @@ impl Binder<'_> {
             ast::Expr::Array(array) => self.array(array),
             ast::Expr::Collate { expr, collation } => match collation.to_string().to_lowercase().as_str() {
                 "\"c\"" | "\"posix\"" | "\"default\"" | "c" => self.expression(expr),
+                "pg_catalog.default" | "pg_catalog.\"default\"" | "pg_catalog.\"c\"" | "pg_catalog.\"posix\"" => {
+                    self.expression(expr)
+                }
                 other => {
                     Err(Error::unsupported(format_args!("collation {other}"), "Text is ordered by its bytes (\"C\")."))
                 }
@@ -506,6 +513,18 @@ pub fn unnested(mut expr: &ast::Expr) -> &ast::Expr {
     expr
 }
 
+/// The function that a cast to one of PostgreSQL's names for OIDs is here: a name becomes the OID, and an OID the name.
+fn alias_type(target: &ast::DataType) -> Option<&'static str> {
+    let ast::DataType::Custom(name, _) = target else { return None };
+    let name = name.to_string().to_lowercase();
+    match name.strip_prefix("pg_catalog.").unwrap_or(&name) {
+        "regnamespace" => Some("regnamespace"),
+        "regrole" => Some("regrole"),
+        "regproc" | "regprocedure" => Some("regproc"),
+        _ => None,
+    }
+}
+
 /// Functions that SQL writes without parentheses and the library reads as names.
 fn without_parentheses(ident: &ast::Ident) -> Option<&'static str> {
     const NAMES: &[&str] =
@@ -567,6 +586,15 @@ fn binary_operator(op: &BinaryOperator) -> Result<BinaryOp, Error> {
             Some("<>") => BinaryOp::NotEqual,
             Some("~") => BinaryOp::Match,
             Some("!~") => BinaryOp::NotMatch,
+            Some("~*") => BinaryOp::MatchInsensitive,
+            Some("!~*") => BinaryOp::NotMatchInsensitive,
+            Some("!~~") => BinaryOp::NotLike,
+            Some("~~*") => BinaryOp::ILike,
+            Some("!~~*") => BinaryOp::NotILike,
+            Some("<") => BinaryOp::Less,
+            Some("<=") => BinaryOp::LessEqual,
+            Some(">") => BinaryOp::Greater,
+            Some(">=") => BinaryOp::GreaterEqual,
             Some("~~") => BinaryOp::Like,
             Some("||") => BinaryOp::Concat,
             Some("+") => BinaryOp::Add,

@@ -335,6 +335,29 @@ impl Node {
         self.expressions(&mut |expr| expr.map_at(levels, place));
     }
 
+    /// Takes out of a plain query the conditions that are about the row around it only, as conditions on that row: without them the engine
+    /// can turn the query into a join.
+    pub(super) fn take_guards(&mut self) -> Vec<Expr> {
+        let Node::Project { input, .. } = self else { return Vec::new() };
+        let Node::Filter { conditions, .. } = &mut **input else { return Vec::new() };
+        let is_guard = |condition: &Expr| {
+            condition.refers_out()
+                && condition.columns().is_empty()
+                && !condition.has_subquery()
+                && !condition.is_volatile()
+        };
+        let (mut guards, rest): (Vec<Expr>, Vec<Expr>) = std::mem::take(conditions).into_iter().partition(is_guard);
+        *conditions = rest;
+        for guard in &mut guards {
+            guard.rewrite(&mut |part| match part {
+                Expr::Outer { levels: 1, place } => Some(Expr::Column(*place)),
+                Expr::Outer { levels, place } => Some(Expr::Outer { levels: levels - 1, place: *place }),
+                _ => None,
+            });
+        }
+        guards
+    }
+
     /// Whether it refers to rows further out than the one around it, counted from `levels`.
     pub fn refers_outside(&self) -> bool {
         self.refers_beyond(1)

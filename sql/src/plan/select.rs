@@ -5,18 +5,19 @@
 
 use std::sync::Arc;
 
-use sqlparser::ast::{self, SelectItem, SetExpr};
+use sqlparser::ast::{self, SetExpr};
 
 use super::access::{Access, choose_access, conjuncts};
-use super::binder::{AggregateCall, Aggregates, Binder, Level, Merged, Star, Typed, WindowCall};
+use super::binder::{AggregateCall, Aggregates, Binder, Level, Typed};
 use super::expression::Expr;
 use super::from::SeriesPlan;
-use super::joins::FromTree;
+use super::output::{Output, order_expressions};
 use super::relational::Node;
+use super::stages::Stages;
 use crate::cast::CastContext;
 use crate::catalog::virtual_tables::VirtualTable;
 use crate::error::{Error, SqlState};
-use crate::parse::{fold, refuse_clauses};
+use crate::parse::refuse_clauses;
 use crate::session::Column;
 use crate::types::{Type, common_type};
 use crate::value::Value;
@@ -91,51 +92,22 @@ pub struct SortKey {
     pub nulls_first: bool,
 }
 
-/// The select list while it is being bound: the visible columns, then hidden sort keys.
-#[derive(Default)]
-pub(super) struct Output {
-    pub(super) exprs: Vec<Expr>,
-    pub(super) types: Vec<Type>,
-    /// Of the visible ones.
-    pub(super) columns: Vec<Column>,
-    /// Which of them are literals without a type, taken as text unless a set operation knows better.
-    pub(super) untyped: Vec<usize>,
-}
-
-impl Output {
-    fn push(&mut self, expr: Expr, ty: Type, column: Column) {
-        self.exprs.push(expr);
-        self.types.push(ty);
-        self.columns.push(column);
-    }
-
-    /// The place of an expression, which is added as a hidden one if need be.
-    fn place(&mut self, typed: Typed) -> usize {
-        let known = self.exprs.iter().position(|other| same(other, &typed.expr));
-        known.unwrap_or_else(|| {
-            self.exprs.push(typed.expr);
-            self.types.push(typed.ty);
-            self.exprs.len() - 1
-        })
-    }
-}
-
-/// The parts of a SELECT above its FROM.
-struct Stages {
-    filter: Vec<Expr>,
-    grouping: Option<Grouping>,
-    windows: Vec<WindowCall>,
-    having: Option<Expr>,
-    output: Vec<Expr>,
-    types: Vec<Type>,
-    on: Option<Vec<usize>>,
-    distinct: bool,
-    order_by: Vec<SortKey>,
-    limit: Option<Expr>,
-    offset: Option<Expr>,
-}
-
 impl SelectPlan {
+    /// A query that gives no rows, whatever its expressions are: they need not be worked out, nor be of a kind that can be.
+    fn without_rows(columns: Arc<[Column]>) -> SelectPlan {
+        SelectPlan {
+            source: Source::Values(Vec::new()),
+            filter: None,
+            grouping: None,
+            output: columns.iter().map(|_| Expr::Constant(Value::Null)).collect(),
+            columns,
+            distinct: false,
+            order_by: Vec::new(),
+            limit: None,
+            offset: None,
+        }
+    }
+
     /// Whether it locks rows.
     pub fn locks(&self) -> bool {
         matches!(&self.source, Source::Table(access) if access.lock)
@@ -217,7 +189,8 @@ impl Binder<'_> {
 
     fn select(&mut self, query: &ast::Query, select: &ast::Select) -> Result<SelectPlan, Error> {
         self.level = Level::new(None, "this clause");
-        let (mut sources, tree) = self.from_clause(&select.from)?;
+        let (mut sources, tree) = self.bind_from(&select.from)?;
+        self.level.void = tree.as_ref().is_some_and(|tree| tree.is_void(&sources));
         let filter = match &select.selection {
             Some(selection) => Some(self.bind_condition(selection, "WHERE")?),
             None => None,
@@ -287,6 +260,9 @@ impl Binder<'_> {
             || filter.iter().chain(&having).chain(&output.exprs).any(Expr::is_relational);
         let Output { exprs: mut output, types, columns, untyped } = output;
         self.untyped = untyped;
+        if self.level.void && grouping.is_none() && !lock {
+            return Ok(SelectPlan::without_rows(columns.into()));
+        }
         if relational {
             if lock {
                 return Err(Error::unsupported("FOR UPDATE here", "Lock rows of one table at a time."));
@@ -324,246 +300,6 @@ impl Binder<'_> {
             limit,
             offset,
         })
-    }
-
-    /// Puts the stages of a query above the tree of its FROM, in the order in which SQL has them.
-    fn stages(&mut self, sources: Vec<Source>, tree: Option<FromTree>, stages: Stages, visible: usize) -> Node {
-        let Stages {
-            filter,
-            mut grouping,
-            mut windows,
-            having,
-            mut output,
-            types,
-            on,
-            distinct,
-            order_by,
-            limit,
-            offset,
-        } = stages;
-        let (mut node, layout) = self.join_tree(sources, tree, filter);
-        let mut place = |column: usize| {
-            layout.iter().position(|used| *used == column).expect("every column used comes out of FROM")
-        };
-        // Columns of FROM are in its layout from now on; what stands above a grouping refers to the grouping.
-        match &mut grouping {
-            Some(grouping) => {
-                grouping.keys.iter_mut().for_each(|key| key.map_columns(&mut place));
-                for call in &mut grouping.aggregates {
-                    call.expressions(&mut |expr| expr.map_columns(&mut place));
-                }
-            }
-            None => {
-                output.iter_mut().for_each(|expr| expr.map_columns(&mut place));
-                for call in &mut windows {
-                    call.expressions(&mut |expr| expr.map_columns(&mut place));
-                }
-            }
-        }
-        if let Some(Grouping { keys, types, sets, aggregates, .. }) = grouping {
-            let keys = keys.into_iter().zip(types).collect();
-            node = Node::Group { input: Box::new(node), keys, sets, aggregates };
-            if let Some(having) = having {
-                node = Node::Filter { input: Box::new(node), conditions: conjuncts(Some(having)) };
-            }
-        }
-        if !windows.is_empty() {
-            let width = node.types().len();
-            node = Node::Window { input: Box::new(node), calls: windows };
-            for expr in &mut output {
-                expr.rewrite(&mut |part| match part {
-                    Expr::Window(n) => Some(Expr::Column(width + n)),
-                    _ => None,
-                });
-            }
-        }
-        let shown: Vec<Type> = types.iter().take(visible).cloned().collect();
-        let hidden = output.len() > visible;
-        let mut order_by = order_by;
-        node = match on {
-            None => Node::Project { input: Box::new(node), output: output.into_iter().zip(types).collect() },
-            Some(on) => {
-                // The columns of DISTINCT ON come first, and the sort keys are counted behind them.
-                let width = on.len();
-                let columns: Vec<(Expr, Type)> = output.into_iter().zip(types).collect();
-                let first = on.iter().map(|place| columns[*place].clone()).collect::<Vec<_>>();
-                let input = Node::Project { input: Box::new(node), output: first.into_iter().chain(columns).collect() };
-                let keys = order_by.iter().map(|key| SortKey { place: key.place + width, ..*key }).collect();
-                Node::Distinct { input: Box::new(input), on: Some((width, keys)) }
-            }
-        };
-        if distinct {
-            node = Node::Distinct { input: Box::new(node), on: None };
-        }
-        if !order_by.is_empty() {
-            node = Node::Sort { input: Box::new(node), keys: std::mem::take(&mut order_by) };
-        }
-        if limit.is_some() || offset.is_some() {
-            node = Node::Limit { input: Box::new(node), limit, offset };
-        }
-        if hidden {
-            let output = shown.into_iter().enumerate().map(|(n, ty)| (Expr::Column(n), ty)).collect();
-            node = Node::Project { input: Box::new(node), output };
-        }
-        node
-    }
-
-    /// The places of DISTINCT ON's columns in the output, hidden ones added behind.
-    fn distinct_on(&mut self, exprs: &[ast::Expr], output: &mut Output) -> Result<Vec<usize>, Error> {
-        let mut places = Vec::with_capacity(exprs.len());
-        for expr in exprs {
-            let place = match self.output_reference(expr, &output.columns, &output.exprs, "DISTINCT ON")? {
-                Some(place) => place,
-                None => {
-                    let typed = self.expression(expr)?;
-                    let typed = self.settle(typed)?;
-                    output.place(typed)
-                }
-            };
-            places.push(place);
-        }
-        Ok(places)
-    }
-
-    fn select_item(&mut self, item: &SelectItem, output: &mut Output) -> Result<(), Error> {
-        match item {
-            SelectItem::UnnamedExpr(expr) => self.output_column(expr, None, output),
-            SelectItem::ExprWithAlias { expr, alias } => self.output_column(expr, Some(fold(alias)), output),
-            SelectItem::Wildcard(options) => {
-                refuse_wildcard_options(options)?;
-                if self.level.relations.is_empty() {
-                    return Err(Error::syntax("SELECT * with no tables specified is not valid"));
-                }
-                for star in self.level.star.clone() {
-                    match star {
-                        Star::Column { relation, column } => self.whole_column(relation, column, output),
-                        Star::Merged(n) => {
-                            let Merged { name, expr, ty, .. } = self.level.merged[n].clone();
-                            output.push(expr, ty.clone(), Column::plain(name, ty));
-                        }
-                    }
-                }
-                Ok(())
-            }
-            SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
-                refuse_wildcard_options(options)?;
-                let wanted = self.table_name(name)?;
-                let Some(relation) = self.level.relations.iter().position(|relation| relation.alias == wanted.name)
-                else {
-                    let error = Error::new(
-                        SqlState::UNDEFINED_TABLE,
-                        format!("missing FROM-clause entry for table \"{}\"", wanted.name),
-                    );
-                    return Err(self.locate_at(error, wanted.position));
-                };
-                for column in 0..self.level.relations[relation].columns.len() {
-                    self.whole_column(relation, column, output);
-                }
-                Ok(())
-            }
-            other => Err(Error::unsupported(format_args!("the output {other}"), "")),
-        }
-    }
-
-    fn whole_column(&mut self, relation: usize, column: usize, output: &mut Output) {
-        let place = self.level.place(relation, column, None);
-        let (relation, origin) = self.level.column_at(place);
-        let (name, ty) = (origin.name.clone(), origin.ty.clone());
-        let table_oid = if origin.number > 0 { relation.table } else { 0 };
-        let column = Column { table_oid, column_no: origin.number, ..Column::plain(name, ty.clone()) };
-        output.push(Expr::Column(place), ty, column);
-    }
-
-    fn output_column(&mut self, expr: &ast::Expr, alias: Option<String>, output: &mut Output) -> Result<(), Error> {
-        let typed = self.expression(expr)?;
-        let untyped = matches!((&typed.expr, &typed.ty), (Expr::Constant(_), Type::Unknown));
-        let Typed { expr: bound, ty, .. } = self.settle(typed)?;
-        let mut column = Column::plain(alias.unwrap_or_else(|| column_name(expr)), ty.clone());
-        if let Expr::Column(place) = &bound {
-            let (relation, origin) = self.level.column_at(*place);
-            if origin.number > 0 {
-                (column.table_oid, column.column_no) = (relation.table, origin.number);
-            }
-        }
-        output.push(bound, ty, column);
-        if untyped {
-            output.untyped.push(output.columns.len() - 1);
-        }
-        Ok(())
-    }
-
-    /// The output of RETURNING.
-    ///
-    /// # Errors
-    /// As for a select list.
-    pub fn returning(&mut self, items: &[SelectItem]) -> Result<(Vec<Expr>, Arc<[Column]>), Error> {
-        let mut output = Output::default();
-        self.level.allow_aggregates = Aggregates::NotIn("RETURNING");
-        for item in items {
-            self.select_item(item, &mut output)?;
-        }
-        if output.exprs.iter().any(Expr::is_relational) {
-            return Err(Error::unsupported("a subquery in RETURNING that refers to the row", "Read it with a SELECT."));
-        }
-        Ok((output.exprs, output.columns.into()))
-    }
-
-    fn order_items(&mut self, query: &ast::Query, output: &mut Output) -> Result<Vec<SortKey>, Error> {
-        let mut items = Vec::new();
-        for key in order_expressions(query)? {
-            let descending = key.options.asc == Some(false);
-            let nulls_first = key.options.nulls_first.unwrap_or(descending);
-            let place = match self.output_reference(&key.expr, &output.columns, &output.exprs, "ORDER BY")? {
-                Some(place) => place,
-                None => {
-                    let typed = self.expression(&key.expr)?;
-                    let typed = self.settle(typed)?;
-                    output.place(typed)
-                }
-            };
-            items.push(SortKey { place, descending, nulls_first });
-        }
-        Ok(items)
-    }
-
-    /// The output column that a bare name or number stands for.
-    ///
-    /// # Errors
-    /// 42702 for a name that different columns have, 42P10 for a number that none has.
-    pub(super) fn output_reference(
-        &self,
-        expr: &ast::Expr,
-        columns: &[Column],
-        exprs: &[Expr],
-        clause: &str,
-    ) -> Result<Option<usize>, Error> {
-        match expr {
-            ast::Expr::Identifier(ident) => {
-                let name = fold(ident);
-                let mut matching = (0..columns.len()).filter(|n| columns[*n].name == name);
-                let Some(first) = matching.next() else { return Ok(None) };
-                if matching.any(|other| !same(&exprs[first], &exprs[other])) {
-                    let error = Error::new(SqlState::AMBIGUOUS_COLUMN, format!("{clause} \"{name}\" is ambiguous"));
-                    return Err(self.locate(error, expr));
-                }
-                Ok(Some(first))
-            }
-            ast::Expr::Value(value) => match &value.value {
-                ast::Value::Number(text, _) => match text.parse::<usize>() {
-                    Ok(number) if (1..=columns.len()).contains(&number) => Ok(Some(number - 1)),
-                    Ok(number) => {
-                        let error = Error::new(
-                            SqlState::INVALID_COLUMN_REFERENCE,
-                            format!("{clause} position {number} is not in select list"),
-                        );
-                        Err(self.locate(error, expr))
-                    }
-                    Err(_) => Err(self.locate(Error::syntax(format!("non-integer constant in {clause}")), expr)),
-                },
-                _ => Ok(None),
-            },
-            _ => Ok(None),
-        }
     }
 
     fn limit(&mut self, query: &ast::Query) -> Result<(Option<Expr>, Option<Expr>), Error> {
@@ -747,24 +483,6 @@ fn bare_query(body: SetExpr) -> ast::Query {
     }
 }
 
-fn order_expressions(query: &ast::Query) -> Result<&[ast::OrderByExpr], Error> {
-    match query.order_by.as_ref().map(|order| &order.kind) {
-        None => Ok(&[]),
-        Some(ast::OrderByKind::Expressions(keys)) => Ok(keys),
-        Some(ast::OrderByKind::All(_)) => Err(Error::syntax("syntax error at or near \"ALL\"")),
-    }
-}
-
-fn refuse_wildcard_options(options: &ast::WildcardAdditionalOptions) -> Result<(), Error> {
-    let extended = options.opt_ilike.is_some()
-        || options.opt_exclude.is_some()
-        || options.opt_except.is_some()
-        || options.opt_replace.is_some()
-        || options.opt_rename.is_some()
-        || options.opt_alias.is_some();
-    if extended { Err(Error::unsupported("an option of *", "Name the columns.")) } else { Ok(()) }
-}
-
 /// AND of what is left.
 pub(super) fn conjunction(mut parts: Vec<Expr>) -> Option<Expr> {
     match parts.len() {
@@ -780,60 +498,6 @@ pub(super) fn same(a: &Expr, b: &Expr) -> bool {
     match (a, b) {
         (Expr::Column(a), Expr::Column(b)) => a == b,
         _ => std::mem::discriminant(a) == std::mem::discriminant(b) && format!("{a:?}") == format!("{b:?}"),
-    }
-}
-
-/// The name that PostgreSQL gives to an output column without alias.
-fn column_name(expr: &ast::Expr) -> String {
-    strong_name(expr).or_else(|| weak_name(expr)).unwrap_or_else(|| "?column?".to_owned())
-}
-
-fn strong_name(expr: &ast::Expr) -> Option<String> {
-    match expr {
-        ast::Expr::Identifier(ident) => Some(fold(ident)),
-        ast::Expr::CompoundIdentifier(parts) => parts.last().map(fold),
-        ast::Expr::Nested(inner) | ast::Expr::Collate { expr: inner, .. } => strong_name(inner),
-        ast::Expr::Function(function) => function.name.0.last().and_then(|part| part.as_ident()).map(fold),
-        ast::Expr::Cast { expr, .. } => strong_name(expr),
-        ast::Expr::Case { else_result: Some(otherwise), .. } => strong_name(otherwise),
-        ast::Expr::Exists { negated: false, .. } => Some("exists".to_owned()),
-        ast::Expr::Extract { .. } => Some("extract".to_owned()),
-        ast::Expr::Substring { .. } => Some("substring".to_owned()),
-        ast::Expr::Overlay { .. } => Some("overlay".to_owned()),
-        ast::Expr::Position { .. } => Some("position".to_owned()),
-        ast::Expr::Ceil { .. } => Some("ceil".to_owned()),
-        ast::Expr::Floor { .. } => Some("floor".to_owned()),
-        ast::Expr::AtTimeZone { .. } => Some("timezone".to_owned()),
-        ast::Expr::Trim { trim_where, .. } => Some(
-            match trim_where {
-                Some(ast::TrimWhereField::Leading) => "ltrim",
-                Some(ast::TrimWhereField::Trailing) => "rtrim",
-                _ => "btrim",
-            }
-            .to_owned(),
-        ),
-        ast::Expr::Array(_) => Some("array".to_owned()),
-        ast::Expr::Subquery(query) => match &*query.body {
-            SetExpr::Select(select) => match select.projection.first() {
-                Some(SelectItem::ExprWithAlias { alias, .. }) => Some(fold(alias)),
-                Some(SelectItem::UnnamedExpr(expr)) => strong_name(expr).or_else(|| weak_name(expr)),
-                _ => None,
-            },
-            SetExpr::Values(_) => Some("column1".to_owned()),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn weak_name(expr: &ast::Expr) -> Option<String> {
-    match expr {
-        ast::Expr::Cast { data_type, .. } => crate::parse::data_type(data_type).ok().map(|ty| ty.internal_name()),
-        ast::Expr::TypedString(typed) => crate::parse::data_type(&typed.data_type).ok().map(|ty| ty.internal_name()),
-        ast::Expr::Interval(_) => Some("interval".to_owned()),
-        ast::Expr::Case { .. } => Some("case".to_owned()),
-        ast::Expr::Nested(inner) => weak_name(inner),
-        _ => None,
     }
 }
 
