@@ -1,0 +1,315 @@
+//! Expressions and the subqueries in them.
+//!
+//! EXISTS and IN become joins where they are conditions; elsewhere a subquery is one value, made by an aggregate if its form does not say that it has one row.
+
+use super::*;
+
+impl Translator {
+    /// A condition of WHERE, ON or HAVING: EXISTS and IN become joins there.
+    pub(super) fn condition(&mut self, expr: &Expr) -> Result<EngineExpr, Error> {
+        match expr {
+            Expr::Subquery(subquery) => self.membership(subquery, false),
+            Expr::Not(inner) => match &**inner {
+                Expr::Subquery(subquery) => self.membership(subquery, true),
+                _ => self.expression(expr, &Type::Bool),
+            },
+            Expr::And(parts) => self.junction(parts, true, true),
+            Expr::Or(parts) => self.junction(parts, false, true),
+            _ => self.expression(expr, &Type::Bool),
+        }
+    }
+
+    fn junction(&mut self, parts: &[Expr], and: bool, of_conditions: bool) -> Result<EngineExpr, Error> {
+        let mut joined: Option<EngineExpr> = None;
+        for part in parts {
+            let part = if of_conditions { self.condition(part)? } else { self.expression(part, &Type::Bool)? };
+            joined = Some(match joined {
+                None => part,
+                Some(before) if and => before.and(part),
+                Some(before) => before.or(part),
+            });
+        }
+        Ok(joined.unwrap_or_else(|| lit(and)))
+    }
+
+    fn subplan(&mut self, plan: LogicalPlan) -> EngineSubquery {
+        let outer_ref_columns = plan.all_out_ref_exprs();
+        EngineSubquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() }
+    }
+
+    fn membership(&mut self, subquery: &Subquery, negated: bool) -> Result<EngineExpr, Error> {
+        match &subquery.kind {
+            SubqueryKind::Exists => {
+                let relation = self.node(&subquery.plan)?;
+                let subquery = self.subplan(relation.plan);
+                Ok(EngineExpr::Exists(Exists { subquery, negated }))
+            }
+            SubqueryKind::In { operand, equal, cast } => {
+                let operand = comparable(self.expression(operand, &equal.left)?, &equal.left);
+                let relation = self.node(&subquery.plan)?;
+                let own = relation.types[0].clone();
+                let element = match cast {
+                    Some(cast) => Expr::Cast(Box::new((cast.clone(), Expr::Column(0)))),
+                    None => Expr::Column(0),
+                };
+                let element_type = if cast.is_some() { equal.right.clone() } else { own };
+                let element =
+                    self.over(&relation.columns, &relation.types, |this| this.expression(&element, &element_type))?;
+                let element = widened(comparable(element, &element_type), &element_type, &equal.left);
+                let operand = widened(operand, &equal.left, &element_type);
+                let name = self.name();
+                let plan = build(start(relation.plan).project(vec![element.alias(name)]))?;
+                let subquery = self.subplan(plan);
+                Ok(EngineExpr::InSubquery(InSubquery { expr: Box::new(operand), subquery, negated }))
+            }
+            SubqueryKind::Scalar | SubqueryKind::Array(_) => {
+                let value = self.scalar_subquery(subquery)?;
+                Ok(if negated { EngineExpr::Not(Box::new(value)) } else { value })
+            }
+        }
+    }
+
+    fn scalar_subquery(&mut self, subquery: &Subquery) -> Result<EngineExpr, Error> {
+        let relation = self.node(&subquery.plan)?;
+        let value = column(&relation.columns[0]);
+        let own = relation.types[0].clone();
+        let call = match &subquery.kind {
+            // One row by its form already, and in a form that the engine can take out of the subquery.
+            SubqueryKind::Scalar if is_one_row(&subquery.plan) => None,
+            SubqueryKind::Scalar => {
+                Some(Aggregate::function(Function::Only, vec![own.clone()], Vec::new(), false, own.clone()))
+            }
+            SubqueryKind::Array(_) => {
+                let function = resolve_aggregate("array_agg", std::slice::from_ref(&own))?;
+                let (types, result) = (function.arguments.clone(), function.result.clone());
+                Some(Aggregate::function(Function::Of(function), types, Vec::new(), false, result))
+            }
+            SubqueryKind::Exists => {
+                let name = self.name();
+                let counted = aggregate(count_udaf(), vec![lit(1_i64)], None).alias(&name);
+                let plan = build(start(relation.plan).aggregate(Vec::<EngineExpr>::new(), vec![counted]))?;
+                let found = self.name();
+                let plan = build(start(plan).project(vec![column(&name).gt(lit(0_i64)).alias(found)]))?;
+                return Ok(EngineExpr::ScalarSubquery(self.subplan(plan)));
+            }
+            SubqueryKind::In { .. } => {
+                return Err(Error::unsupported(
+                    "IN (SELECT ...) that refers to the query around it, outside a condition",
+                    "Use EXISTS, or put it into WHERE.",
+                ));
+            }
+        };
+        let plan = match call {
+            None => relation.plan,
+            Some(function) => {
+                let name = self.name();
+                let call = aggregate(function, vec![value], None).alias(name);
+                build(start(relation.plan).aggregate(Vec::<EngineExpr>::new(), vec![call]))?
+            }
+        };
+        let value = EngineExpr::ScalarSubquery(self.subplan(plan));
+        match &subquery.kind {
+            // No rows are an empty array, not NULL.
+            SubqueryKind::Array(element) => {
+                let empty = Value::Array(Arc::new(Array::new(element.clone(), Vec::new())));
+                let coalesce = Expr::Coalesce(vec![Expr::Column(0), Expr::Constant(empty)]);
+                let function =
+                    Compiled::function(coalesce, vec![subquery.ty.clone()], subquery.ty.clone(), self.shared.clone());
+                Ok(EngineExpr::ScalarFunction(ScalarFunction::new_udf(function, vec![value])))
+            }
+            _ => Ok(value),
+        }
+    }
+
+    /// A reference to a column of a row, with its type.
+    fn reference(&self, levels: usize, place: usize) -> Result<(EngineExpr, Type), Error> {
+        if levels > 1 {
+            return Err(Error::unsupported(
+                "a subquery that refers to a query two levels further out",
+                "Join the tables of the inner levels.",
+            ));
+        }
+        let scope = self.scopes.len().checked_sub(1 + levels).and_then(|n| self.scopes.get(n));
+        let (columns, types) = scope.ok_or_else(|| Error::internal("a reference to a row that is not there"))?;
+        let (name, ty) = columns
+            .get(place)
+            .zip(types.get(place))
+            .ok_or_else(|| Error::internal("a reference to a column that is not there"))?;
+        let expr = if levels == 0 {
+            column(name)
+        } else {
+            let field = Arc::new(Field::new(name, data_type(ty), true));
+            EngineExpr::OuterReferenceColumn(field, Column::new_unqualified(name))
+        };
+        Ok((expr, ty.clone()))
+    }
+
+    /// The value of an expression that may not depend on rows.
+    pub(super) fn constant(&self, expr: &Expr, ty: &Type) -> Result<EngineExpr, Error> {
+        if expr.uses_columns() {
+            return Err(Error::unsupported(
+                "an argument of a window function that differs from row to row",
+                "Use a constant.",
+            ));
+        }
+        let value = expr.eval(&self.shared.scope(), &[])?;
+        let value = match (value, ty) {
+            (Value::Int32(value), Type::Int64) => Value::Int64(i64::from(value)),
+            (value, _) => value,
+        };
+        Ok(EngineExpr::Literal(scalar(&value, ty)?, None))
+    }
+
+    /// Translates an expression of a type.
+    pub(super) fn expression(&mut self, expr: &Expr, ty: &Type) -> Result<EngineExpr, Error> {
+        match expr {
+            Expr::Column(place) => Ok(self.reference(0, *place)?.0),
+            Expr::Outer { levels, place } => Ok(self.reference(*levels, *place)?.0),
+            Expr::Subquery(subquery) => self.scalar_subquery(subquery),
+            Expr::And(parts) => self.junction(parts, true, false),
+            Expr::Or(parts) => self.junction(parts, false, false),
+            Expr::Not(inner) => Ok(EngineExpr::Not(Box::new(self.expression(inner, &Type::Bool)?))),
+            Expr::IsNull { operand, negated } => match &**operand {
+                Expr::Column(_) | Expr::Outer { .. } => {
+                    let operand = Box::new(self.expression(operand, ty)?);
+                    Ok(if *negated { EngineExpr::IsNotNull(operand) } else { EngineExpr::IsNull(operand) })
+                }
+                _ => self.compiled(expr, ty),
+            },
+            Expr::Binary(binary) if binary.0.op.is_comparison() && expr.uses_columns() => {
+                let (function, left, right) = &**binary;
+                if !alike(&function.left, &function.right) {
+                    return self.compiled(expr, ty);
+                }
+                let one = widened(
+                    comparable(self.expression(left, &function.left)?, &function.left),
+                    &function.left,
+                    &function.right,
+                );
+                let other = widened(
+                    comparable(self.expression(right, &function.right)?, &function.right),
+                    &function.right,
+                    &function.left,
+                );
+                Ok(match function.op {
+                    BinaryOp::Equal => one.eq(other),
+                    BinaryOp::NotEqual => one.not_eq(other),
+                    BinaryOp::Less => one.lt(other),
+                    BinaryOp::LessEqual => one.lt_eq(other),
+                    BinaryOp::Greater => one.gt(other),
+                    BinaryOp::GreaterEqual => one.gt_eq(other),
+                    _ => return self.compiled(expr, ty),
+                })
+            }
+            Expr::In { operand, list, negated } if matches!(**operand, Expr::Column(_)) => {
+                let plain = list.iter().all(|one| {
+                    one.cast.is_none()
+                        && !one.value.uses_columns()
+                        && !one.value.is_volatile()
+                        && !is_keyed(&one.op.left)
+                        && one.op.left == one.op.right
+                });
+                let first = list.first().map(|one| one.op.left.clone());
+                let (Some(ty_of), true) = (first, plain) else { return self.compiled(expr, ty) };
+                if list.iter().any(|one| one.op.left != ty_of) {
+                    return self.compiled(expr, ty);
+                }
+                let column = self.expression(operand, &ty_of)?;
+                let list = list.iter().map(|one| self.expression(&one.value, &ty_of)).collect::<Result<Vec<_>, _>>()?;
+                Ok(EngineExpr::InList(InList { expr: Box::new(column), list, negated: *negated }))
+            }
+            _ => self.compiled(expr, ty),
+        }
+    }
+
+    /// An expression that stays compiled, as a function of what it refers to.
+    fn compiled(&mut self, expr: &Expr, ty: &Type) -> Result<EngineExpr, Error> {
+        if !expr.uses_columns() && !expr.is_volatile() {
+            // What fails is left for the rows that need it.
+            if let Ok(value) = expr.eval(&self.shared.scope(), &[]) {
+                return Ok(EngineExpr::Literal(scalar(&value, ty)?, None));
+            }
+        }
+        let mut arguments: Vec<EngineExpr> = Vec::new();
+        let mut types: Vec<Type> = Vec::new();
+        let mut places: Vec<(usize, usize)> = Vec::new();
+        let mut failed = None;
+        let mut expr = expr.clone();
+        expr.rewrite(&mut |part| {
+            let (levels, place) = match part {
+                Expr::Column(place) => (0, *place),
+                Expr::Outer { levels, place } => (*levels, *place),
+                Expr::Subquery(subquery) => {
+                    return match self.scalar_subquery(subquery) {
+                        Ok(value) => {
+                            arguments.push(value);
+                            types.push(subquery.ty.clone());
+                            places.push((usize::MAX, arguments.len()));
+                            Some(Expr::Column(arguments.len() - 1))
+                        }
+                        Err(error) => {
+                            failed.get_or_insert(error);
+                            None
+                        }
+                    };
+                }
+                _ => return None,
+            };
+            if let Some(known) = places.iter().position(|known| *known == (levels, place)) {
+                return Some(Expr::Column(known));
+            }
+            match self.reference(levels, place) {
+                Ok((argument, ty)) => {
+                    arguments.push(argument);
+                    types.push(ty);
+                    places.push((levels, place));
+                    Some(Expr::Column(arguments.len() - 1))
+                }
+                Err(error) => {
+                    failed.get_or_insert(error);
+                    None
+                }
+            }
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        if arguments.is_empty() {
+            arguments.push(lit(true));
+            types.push(Type::Bool);
+        }
+        let function = Compiled::function(expr, types, ty.clone(), self.shared.clone());
+        Ok(EngineExpr::ScalarFunction(ScalarFunction::new_udf(function, arguments)))
+    }
+}
+
+/// Whether values of two types can be compared by their forms or keys.
+fn alike(a: &Type, b: &Type) -> bool {
+    a.same_base(b)
+        || (a.is_integer() && b.is_integer())
+        || (!is_keyed(a) && !is_keyed(b) && data_type(a) == data_type(b) && data_type(a) == DataType::Utf8)
+}
+
+/// The smaller of two integers in the form of the larger.
+fn widened(expr: EngineExpr, own: &Type, other: &Type) -> EngineExpr {
+    let width = |ty: &Type| match ty {
+        Type::Int16 => 1,
+        Type::Int32 => 2,
+        Type::Int64 => 3,
+        _ => 0,
+    };
+    if width(own) > 0 && width(own) < width(other) {
+        datafusion::logical_expr::cast(expr, data_type(other))
+    } else {
+        expr
+    }
+}
+
+/// Whether a query gives exactly one row whatever its input.
+fn is_one_row(node: &Node) -> bool {
+    match node {
+        Node::Group { keys, sets, .. } => keys.is_empty() && sets.is_none(),
+        Node::Project { input, .. } | Node::Sort { input, .. } => is_one_row(input),
+        _ => false,
+    }
+}
