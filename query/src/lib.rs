@@ -5,7 +5,7 @@
 //! expressions were settled before: DataFusion joins, groups, sorts and spills, and the SQL engine's own operators, functions and aggregates work out the
 //! values ([`expression`], [`aggregate`]). So both ways to an answer give the same one.
 //!
-//! All queries of an instance share one bound of memory; what sorts beyond it goes to disk, what joins or groups beyond it fails with 53200.
+//! All queries of an instance share one bound of memory; what sorts beyond it goes to disk, what cannot fails with 53200.
 
 mod aggregate;
 mod column;
