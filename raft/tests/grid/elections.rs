@@ -94,7 +94,7 @@ async fn many_proofs_share_few_messages() {
     let proved = join_all(proofs.collect::<Vec<_>>()).await.into_iter().filter(|p| *p.as_ref().unwrap()).count();
     assert_eq!(proved, 3000);
     let sent = probes() - before;
-    assert!((2..600).contains(&sent), "{sent} messages for 3000 proofs");
+    assert!((1..600).contains(&sent), "{sent} messages for 3000 proofs");
     grid.stop().await;
 }
 
