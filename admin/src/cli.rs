@@ -110,10 +110,29 @@ pub enum Command {
         #[command(flatten)]
         wait: WaitArgs,
     },
+    /// End the sessions of a database.
+    DbDisconnect {
+        /// Name of the database.
+        database: String,
+        /// How.
+        #[command(flatten)]
+        mode: ModeArgs,
+        /// Whether to wait.
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Show how far the newest dbDisconnect has come.
+    DbDisconnectStatus {
+        /// Name of the database.
+        database: String,
+    },
     /// Destroy an unloaded database, with all its data, for ever.
     DbDestroy {
         /// Name of the database.
         database: String,
+        /// Destroy only what is outside the distribution map on this instance: HOST[.INSTANCE].
+        #[arg(long, value_name = "INSTANCE")]
+        instance: Option<String>,
         /// Whether to wait.
         #[command(flatten)]
         wait: WaitArgs,
@@ -127,6 +146,22 @@ pub enum Command {
         /// Which sections.
         #[command(flatten)]
         sections: SectionArgs,
+        /// Show it again every so many seconds (2 if left out), until interrupted.
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "2",
+            value_parser = clap::value_parser!(u64).range(1..))]
+        watch: Option<u64>,
+    },
+    /// List the open transactions of a database, oldest first.
+    XactList {
+        /// Name of the database.
+        database: String,
+    },
+    /// Roll a transaction back by ending its session.
+    XactRollback {
+        /// Name of the database.
+        database: String,
+        /// The transaction, as xactList shows it.
+        transaction: String,
     },
     /// Compare all replicas of every replica set at one position of its log.
     DbVerify {
@@ -144,6 +179,33 @@ pub struct WaitArgs {
     /// Return at once. This is the default.
     #[arg(long, conflicts_with = "wait")]
     pub nowait: bool,
+}
+
+/// How `dbDisconnect` treats sessions; one has to be chosen.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct ModeArgs {
+    /// End each session when its open transaction ends; those without one stay.
+    #[arg(long)]
+    pub transactional: bool,
+    /// Roll back what is open and end all sessions.
+    #[arg(long)]
+    pub immediate: bool,
+    /// The same, cutting the connections without a word: for clients that do not react.
+    #[arg(long)]
+    pub abort: bool,
+}
+
+impl ModeArgs {
+    /// The word of the protocol.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self { transactional: true, .. } => "transactional",
+            Self { abort: true, .. } => "abort",
+            Self { .. } => "immediate",
+        }
+    }
 }
 
 /// Sections of `dbStatus`.
@@ -164,19 +226,34 @@ pub struct SectionArgs {
     /// All four sections.
     #[arg(long)]
     pub all: bool,
+    /// What each instance itself says of its elements: role, log position, transactions in doubt, size.
+    #[arg(long)]
+    pub details: bool,
+    /// For each replica set, whether its elements can be loaded: before a dbLoad.
+    #[arg(long = "load-readiness")]
+    pub load_readiness: bool,
+    /// The sessions on all instances.
+    #[arg(long)]
+    pub connections: bool,
 }
 
 impl SectionArgs {
+    /// Whether a part of the recorded status is among them.
+    #[must_use]
+    pub fn shows_status(self) -> bool {
+        self.summary || self.element || self.replicaset || self.dataspacegroup
+    }
+
     /// With `-all` and the default spelt out.
     #[must_use]
     pub fn resolved(self) -> Self {
-        let none = !(self.summary || self.element || self.replicaset || self.dataspacegroup);
+        let none = !(self.shows_status() || self.all || self.details || self.load_readiness || self.connections);
         Self {
             summary: self.summary || self.all || none,
             element: self.element || self.all,
             replicaset: self.replicaset || self.all,
             dataspacegroup: self.dataspacegroup || self.all,
-            all: self.all,
+            ..self
         }
     }
 }

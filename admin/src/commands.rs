@@ -1,5 +1,6 @@
 //! What each command does: ask, print, and say by the exit code what happened.
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use quorate_proto::admin as pb;
@@ -8,9 +9,9 @@ use serde::Serialize;
 use crate::Exit;
 use crate::cli::{Cli, Command, SectionArgs, WaitArgs};
 use crate::client::{Failure, Grid, Kind};
-use crate::render;
 use crate::wait::{self, Goal};
 use crate::zone::Zone;
+use crate::{inspect, render};
 
 /// How long an ordinary request may take; the grid itself waits some seconds for an active management instance.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -72,14 +73,42 @@ impl Session {
                 let words = ["unload started", "is already unloaded, or being unloaded"];
                 self.change(database, Goal::Unloaded, words, *wait, send).await
             }
-            Command::DbDestroy { database, wait } => {
-                let request = pb::DbDestroyRequest { database: database.clone() };
+            Command::DbDisconnect { database, mode, wait } => self.db_disconnect(database, mode.word(), *wait).await,
+            Command::DbDisconnectStatus { database } => {
+                let reply = wait::disconnect_status(&self.grid, database).await?;
+                self.print(&reply, || inspect::disconnect(&reply, self.zone))?;
+                Ok(Exit::Done)
+            }
+            Command::DbDestroy { database, instance, wait } => {
+                let request = pb::DbDestroyRequest { database: database.clone(), instance: instance.clone() };
                 let send = async |mut client: pb::AdminClient<_>| client.db_destroy(request.clone()).await;
-                let words = ["destroy started", "is being destroyed already"];
-                self.change(database, Goal::Destroyed, words, *wait, send).await
+                let Some(instance) = instance else {
+                    let words = ["destroy started", "is being destroyed already"];
+                    return self.change(database, Goal::Destroyed, words, *wait, send).await;
+                };
+                let started = format!("instance {instance} destroy started");
+                let words = [started.as_str(), "has nothing there that is not destroyed, or being destroyed, already"];
+                self.change(database, Goal::Cleared, words, *wait, send).await
             }
             Command::DbList => self.db_list().await,
-            Command::DbStatus { database, sections } => self.db_status(database.as_deref(), *sections).await,
+            Command::DbStatus { database, sections, watch: None } => {
+                self.db_status(database.as_deref(), *sections).await
+            }
+            Command::DbStatus { database, sections, watch: Some(seconds) } => {
+                self.watch(database.as_deref(), *sections, Duration::from_secs(*seconds)).await
+            }
+            Command::XactList { database } => {
+                let reply = self.connections(database).await?;
+                self.print(&reply, || inspect::transactions(&reply, self.zone))?;
+                Ok(Exit::Done)
+            }
+            Command::XactRollback { database, transaction } => {
+                let request = pb::XactRollbackRequest { database: database.clone(), transaction: transaction.clone() };
+                let send = async |mut client: pb::AdminClient<_>| client.xact_rollback(request.clone()).await;
+                let reply = self.grid.call(Kind::Change, LIMIT, send).await?;
+                self.print(&reply, || format!("Transaction {} rolled back, its session ended\n", reply.transaction))?;
+                Ok(Exit::Done)
+            }
             Command::DbVerify { database } => self.db_verify(database).await,
         }
     }
@@ -137,6 +166,48 @@ impl Session {
         Ok(Exit::Done)
     }
 
+    async fn db_disconnect(&self, database: &str, mode: &str, wait: WaitArgs) -> Result<Exit, Failure> {
+        let request = pb::DbDisconnectRequest { database: database.to_owned(), mode: mode.to_owned() };
+        let send = async |mut client: pb::AdminClient<_>| client.db_disconnect(request.clone()).await;
+        let reply = self.grid.call(Kind::Change, LIMIT, send).await?;
+        self.print(&reply, || format!("Database {} disconnect started\n", reply.database))?;
+        if let Some(limit) = wait.wait {
+            wait::until_disconnected(&self.grid, &reply, limit, |state| eprintln!("  {state}")).await?;
+            if !self.json {
+                println!("Database {}: sessions disconnected", reply.database);
+            }
+        }
+        Ok(Exit::Done)
+    }
+
+    async fn connections(&self, database: &str) -> Result<pb::DbConnectionsReply, Failure> {
+        let request = pb::DbConnectionsRequest { database: database.to_owned() };
+        let send = async |mut client: pb::AdminClient<_>| client.db_connections(request.clone()).await;
+        self.grid.call(Kind::Question, LIMIT, send).await
+    }
+
+    /// Shows the status again and again, until the operator interrupts. Nobody answering is shown like anything else.
+    async fn watch(&self, database: Option<&str>, sections: SectionArgs, every: Duration) -> Result<Exit, Failure> {
+        let terminal = std::io::stdout().is_terminal() && !self.json;
+        loop {
+            if terminal {
+                // To the upper left corner, and everything below it away.
+                print!("\x1b[H\x1b[2J");
+            }
+            if let Err(failure) = self.db_status(database, sections).await {
+                // A name that is wrong once is wrong for ever.
+                if !matches!(failure, Failure::Unreachable(_)) {
+                    return Err(failure);
+                }
+                self.complain(&failure);
+            }
+            if !terminal && !self.json {
+                println!();
+            }
+            tokio::time::sleep(every).await;
+        }
+    }
+
     async fn db_list(&self) -> Result<Exit, Failure> {
         let request = pb::DbStatusRequest { database: None };
         let send = async |mut client: pb::AdminClient<_>| client.db_status(request.clone()).await;
@@ -152,17 +223,46 @@ impl Session {
         let request = pb::DbStatusRequest { database: database.map(str::to_owned) };
         let send = async |mut client: pb::AdminClient<_>| client.db_status(request.clone()).await;
         let reply = self.grid.call(Kind::Question, LIMIT, send).await?;
-        self.print(&reply, || {
-            let stale = reply.stale.as_ref().map(|stale| render::stale(stale, self.zone));
-            let databases =
-                reply.databases.iter().map(|status| render::database(status, sections.resolved(), self.zone));
-            let parts: Vec<String> = stale.into_iter().chain(databases).collect();
-            if reply.databases.is_empty() {
-                return parts.join("\n") + "No database exists yet. Create one: quorate-admin dbCreate NAME\n";
+        let sections = sections.resolved();
+        let mut parts: Vec<String> = Vec::new();
+        // With JSON each answer is a document of its own, the status first.
+        parts.extend(reply.stale.as_ref().map(|stale| render::stale(stale, self.zone)));
+        for status in &reply.databases {
+            if sections.shows_status() {
+                parts.push(render::database(status, sections, self.zone));
             }
-            parts.join("\n")
-        })?;
+            if sections.load_readiness {
+                parts.push(inspect::load_readiness(status, self.zone));
+            }
+        }
+        if reply.databases.is_empty() {
+            parts.push("No database exists yet. Create one: quorate-admin dbCreate NAME\n".to_owned());
+        }
+        let mut separate = !parts.is_empty();
+        if separate {
+            self.print(&reply, || parts.join("\n"))?;
+        }
+        for status in &reply.databases {
+            separate = self.inspect(&status.name, sections, separate).await?;
+        }
         Ok(if reply.stale.is_some() { Exit::Unreachable } else { Exit::Done })
+    }
+
+    /// What the instances themselves are asked for. `separate` tells whether something was printed before, and then whether something is now.
+    async fn inspect(&self, database: &str, sections: SectionArgs, separate: bool) -> Result<bool, Failure> {
+        let gap = |separate: bool| if separate { "\n" } else { "" };
+        if sections.details {
+            let request = pb::DbDetailsRequest { database: database.to_owned() };
+            let send = async |mut client: pb::AdminClient<_>| client.db_details(request.clone()).await;
+            let reply = self.grid.call(Kind::Question, LIMIT, send).await?;
+            self.print(&reply, || gap(separate).to_owned() + &inspect::details(&reply, self.zone))?;
+        }
+        if sections.connections {
+            let reply = self.connections(database).await?;
+            let separate = separate || sections.details;
+            self.print(&reply, || gap(separate).to_owned() + &inspect::connections(&reply, self.zone))?;
+        }
+        Ok(separate || sections.details || sections.connections)
     }
 
     async fn db_verify(&self, database: &str) -> Result<Exit, Failure> {

@@ -15,6 +15,7 @@ pub mod argv;
 pub mod cli;
 pub mod client;
 pub mod commands;
+pub mod inspect;
 pub mod render;
 pub mod table;
 pub mod wait;

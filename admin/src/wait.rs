@@ -35,6 +35,8 @@ pub enum Goal {
     Unloaded,
     /// No record of the database.
     Destroyed,
+    /// Nothing of the database is left outside the map on an instance.
+    Cleared,
 }
 
 impl Goal {
@@ -45,7 +47,7 @@ impl Goal {
             Self::Open => status == "opened",
             Self::Closed => !open,
             Self::Unloaded => matches!(status, "unloaded" | "create failed"),
-            Self::Destroyed => status == "destroyed",
+            Self::Destroyed | Self::Cleared => status == "destroyed",
         }
     }
 
@@ -57,7 +59,7 @@ impl Goal {
             Self::Open => "open",
             Self::Closed => "closed",
             Self::Unloaded => "unloaded",
-            Self::Destroyed => "destroyed",
+            Self::Destroyed | Self::Cleared => "destroyed",
         }
     }
 
@@ -69,6 +71,7 @@ impl Goal {
             Self::Closed => wanted != "open",
             Self::Unloaded => wanted == "unloaded",
             Self::Destroyed => wanted == "destroyed",
+            Self::Cleared => wanted != "destroyed",
         }
     }
 }
@@ -175,7 +178,7 @@ fn judge(status: &pb::DatabaseStatus, change: &pb::DbChangeReply, goal: Goal, kn
             .instance
             .as_ref()
             .is_none_or(|name| *name == element.host || *name == format!("{}.{}", element.host, element.instance));
-        element.replica_set != 0 && here
+        (element.replica_set == 0) == (goal == Goal::Cleared) && here
     });
     Ok(concerned.all(|element| goal.is_reached(&element.status)))
 }
@@ -189,7 +192,7 @@ fn describe(status: &pb::DatabaseStatus, goal: Goal) -> String {
     let mapped: Vec<&str> = status
         .elements
         .iter()
-        .filter(|element| element.replica_set != 0)
+        .filter(|element| (element.replica_set == 0) == (goal == Goal::Cleared))
         .map(|element| element.status.as_str())
         .collect();
     let reached = mapped.iter().filter(|status| goal.is_reached(status)).count();
@@ -200,4 +203,60 @@ fn describe(status: &pb::DatabaseStatus, goal: Goal) -> String {
         others.chunk_by(|left, right| left == right).map(|chunk| format!("{} {}", chunk.len(), chunk[0])).collect();
     let rest = if counted.is_empty() { String::new() } else { format!(" ({})", counted.join(", ")) };
     format!("{reached} of {total} elements {}{rest}", goal.word())
+}
+
+/// How far the newest wish to disconnect a database's sessions has come.
+///
+/// # Errors
+/// When nobody answers, or there is no such database.
+pub async fn disconnect_status(grid: &Grid, database: &str) -> Result<pb::DbDisconnectStatusReply, Failure> {
+    let request = pb::DbDisconnectStatusRequest { database: database.to_owned() };
+    grid.call(Kind::Question, LOOK_LIMIT, async |mut client| client.db_disconnect_status(request.clone()).await).await
+}
+
+/// Waits until no session is left that the wish concerns. `limit` in seconds, 0: none.
+///
+/// # Errors
+/// When somebody else wishes otherwise meanwhile, when the time is over, or when nobody answers.
+pub async fn until_disconnected(
+    grid: &Grid,
+    change: &pb::DbChangeReply,
+    limit: u64,
+    mut progress: impl FnMut(&str),
+) -> Result<(), Failure> {
+    let start = Instant::now();
+    let mut answered = start;
+    let mut last = String::new();
+    loop {
+        let state = match disconnect_status(grid, &change.database).await {
+            Ok(status) if status.sequence > change.sequence => {
+                let text = format!("Sessions of database {} are meanwhile disconnected otherwise", status.database);
+                return Err(refused(
+                    text,
+                    format!("See how far it is: quorate-admin dbDisconnectStatus {}", status.database),
+                ));
+            }
+            Ok(status) if status.sequence == change.sequence && status.overall == "Complete" => return Ok(()),
+            Ok(status) => {
+                answered = Instant::now();
+                let waiting = status.instances.iter().filter(|instance| instance.status == "Disconnecting");
+                let names: Vec<String> =
+                    waiting.map(|instance| format!("{}.{}", instance.host, instance.instance)).collect();
+                format!("sessions are left on {}", names.join(", "))
+            }
+            Err(Failure::Unreachable(reasons)) if limit == 0 && answered.elapsed() > PATIENCE => {
+                return Err(Failure::Unreachable(reasons));
+            }
+            Err(Failure::Unreachable(_)) => "no instance answers".to_owned(),
+            Err(failure) => return Err(failure),
+        };
+        if limit != 0 && start.elapsed() >= Duration::from_secs(limit) {
+            return Err(Failure::TimedOut { seconds: limit, state });
+        }
+        if state != last {
+            progress(&state);
+            last = state;
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
 }

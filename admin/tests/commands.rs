@@ -8,10 +8,12 @@ use std::process::{Command as Process, Output};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use quorate_management::command::{Command, ElementReport, Refused, Reply};
+use quorate_management::inquiry::{Answer, Question};
 use quorate_management::lifecycle::Status;
 use quorate_management::model::{Database, InstanceSpec, Millis, Model};
 use quorate_management::service::{AdminService, Port, PortError, SetHashes};
 use quorate_management::status::LiveView;
+use quorate_proto::admin as pb;
 use quorate_proto::admin::AdminServer;
 use tokio_stream::wrappers::TcpListenerStream;
 use uuid::Uuid;
@@ -117,6 +119,54 @@ impl Port for Group {
             self.apply(&up).map_err(PortError::Refused)?;
         }
         Ok(Arc::new(lock(&self.model).clone()))
+    }
+
+    /// Instance 1 has two sessions, 2 does not answer, 3 has none; each says the same of its elements as is recorded.
+    async fn ask_instance(&self, instance: u32, question: Question) -> Result<Answer, String> {
+        match (instance, question) {
+            (2, _) => Err("no answer within 2 s".to_owned()),
+            (1, Question::Sessions { .. }) => {
+                let session = pb::Connection {
+                    process_id: 16,
+                    user: "ann".to_owned(),
+                    application_name: "psql".to_owned(),
+                    client: "10.0.0.9:40000".to_owned(),
+                    since_ms: THEN,
+                    state: "idle".to_owned(),
+                    ..Default::default()
+                };
+                let working = pb::Connection {
+                    process_id: 17,
+                    state: "idle in transaction".to_owned(),
+                    transaction: "5".to_owned(),
+                    transaction_since_ms: THEN,
+                    ..session.clone()
+                };
+                Ok(Answer::Sessions(vec![session, working]))
+            }
+            (_, Question::Sessions { .. }) => Ok(Answer::Sessions(Vec::new())),
+            (_, Question::EndTransaction { process_id, transaction, .. }) => {
+                Ok(Answer::Ended((instance, process_id, transaction) == (1, 17, 5)))
+            }
+            (_, Question::Elements { .. }) => {
+                let model = lock(&self.model);
+                let hosted = model.elements.values().filter(|element| element.instance == instance);
+                let details = hosted.map(|element| pb::ElementDetails {
+                    number: element.number,
+                    reported: element.status.word().to_owned(),
+                    role: if element.number == 1 { "leader" } else { "follower" }.to_owned(),
+                    term: 3,
+                    applied: 120,
+                    last: 121,
+                    prepared: u32::from(element.number == 1),
+                    prepared_ms: 61_000,
+                    staged: 0,
+                    bytes: 5 << 20,
+                    ..Default::default()
+                });
+                Ok(Answer::Elements(details.collect()))
+            }
+        }
     }
 
     fn sessions(&self, _database: &str) -> u32 {
@@ -482,7 +532,7 @@ fn a_database_goes_down_step_by_step() {
     assert_eq!(
         refused("dbUnload database1"),
         "Error 25: Database database1 has 3 sessions\n  \
-         Wait until they end, or end them: quorate-admin dbUnload database1 -force\n"
+         Wait until they end, or end them: quorate-admin dbDisconnect database1 -immediate -wait\n"
     );
     *lock(&grid.group.script) = vec![Status::Unloaded, Status::Unloading, Status::Loaded];
     let unloaded = grid.run("dbUnload database1 -force -wait 20");
@@ -590,4 +640,154 @@ fn wrong_usage_says_what_is_right() {
     for word in ["gridCreate", "dbCreate", "dbLoad", "dbOpen", "dbStatus", "dbVerify", "127.0.0.1:7510", "Exit codes"] {
         assert!(help.out.contains(word), "--help speaks of {word}");
     }
+}
+
+#[test]
+fn sessions_and_their_transactions_are_listed() {
+    let grid = Grid::open();
+    assert_eq!(
+        grid.run("dbStatus database1 -connections").out,
+        "\
+Database database1 connections as of Thu Feb 22 07:37:28 PST 2018
+
+Host  Instance  PID User Application Client         State               Connected since     TransID Transaction since
+----- --------- --- ---- ----------- -------------- ------------------- ------------------- ------- -------------------
+host1 instance1  16 ann  psql        10.0.0.9:40000 idle                2018-02-22 07:37:25
+host1 instance1  17 ann  psql        10.0.0.9:40000 idle in transaction 2018-02-22 07:37:25 1.17.5  2018-02-22 07:37:25
+
+host2.instance1 did not answer: no answer within 2 s
+"
+    );
+    assert_eq!(
+        grid.run("xactList database1").out,
+        "\
+Database database1 open transactions as of Thu Feb 22 07:37:28 PST 2018
+
+TransID Host  Instance  PID User Application Client         State               Since               Age
+------- ----- --------- --- ---- ----------- -------------- ------------------- ------------------- -------
+1.17.5  host1 instance1  17 ann  psql        10.0.0.9:40000 idle in transaction 2018-02-22 07:37:25 0:00:03
+
+host2.instance1 did not answer: no answer within 2 s
+"
+    );
+    let ended = grid.run("xactRollback database1 1.17.5");
+    assert_eq!((ended.code, ended.out.as_str()), (0, "Transaction 1.17.5 rolled back, its session ended\n"));
+    for absent in ["1.17.6", "9.1.1", "1", "1.2.x"] {
+        let ended = grid.run(&format!("xactRollback database1 {absent}"));
+        let text = format!(
+            "Error 27: Database database1 has no open transaction {absent}\n  \
+             Those that are open are shown by: quorate-admin xactList database1\n"
+        );
+        assert_eq!((ended.code, ended.err), (1, text));
+    }
+    let silent = grid.run("xactRollback database1 2.1.1");
+    assert_eq!(
+        (silent.code, silent.err.as_str()),
+        (1, "Error : instance host2.instance1 was not reached: no answer within 2 s\n")
+    );
+    assert_eq!(grid.run("xactList other").err.lines().next(), Some("Error 2: Database other does not exist"));
+}
+
+#[test]
+fn details_are_what_the_instances_say() {
+    let grid = Grid::made();
+    assert_eq!(grid.run("dbCreate database1 -replica-sets 1").code, 0);
+    grid.group.all_report(Status::Loaded);
+    assert_eq!(
+        grid.run("dbStatus database1 -details").out,
+        "\
+Database database1 element details as of Thu Feb 22 07:37:28 PST 2018
+
+Elem Host  Instance  Recorded Reported Role     Term Applied Last In doubt    Staged Size     Message
+---- ----- --------- -------- -------- -------- ---- ------- ---- ----------- ------ -------- -------
+   1 host1 instance1 loaded   loaded   leader      3     120  121 1 (0:01:01)      0 5120 KiB
+   2 host2 instance1 loaded
+   3 host3 instance1 loaded   loaded   follower    3     120  121           0      0 5120 KiB
+
+host2.instance1 did not answer: no answer within 2 s
+"
+    );
+}
+
+#[test]
+fn load_readiness_tells_what_a_load_brings_back() {
+    let grid = Grid::made();
+    assert_eq!(grid.run("dbCreate database1 -replica-sets 1").code, 0);
+    grid.group.all_report(Status::Loaded);
+    assert_eq!(grid.run("dbUnload database1").code, 0);
+    grid.group.all_report(Status::Unloaded);
+    let ready = grid.run("dbStatus database1 -loadReadiness").out;
+    assert_eq!(
+        ready,
+        "\
+Database database1 load readiness as of Thu Feb 22 07:37:28 PST 2018
+
+All replica sets can be loaded
+
+RS DS Elem Host  Instance  Up Status   Can load Message
+-- -- ---- ----- --------- -- -------- -------- -------
+ 1  1    1 host1 instance1 Y  unloaded Y
+    2    2 host2 instance1 Y  unloaded Y
+    3    3 host3 instance1 Y  unloaded Y
+"
+    );
+    for instance in [2, 3] {
+        lock(&grid.group.live).unreachable.insert(instance, "connection refused".to_owned());
+    }
+    let short = grid.run("dbStatus database1 -loadReadiness").out;
+    assert!(short.contains("Replica set 1 cannot be loaded: 1 of 3 elements can, 2 must\n"), "{short}");
+    assert!(short.contains("    2    2 host2 instance1 N  down     N        connection refused\n"), "{short}");
+}
+
+#[test]
+fn a_disconnect_is_followed_until_every_instance_has_acted() {
+    let grid = Grid::open();
+    assert!(
+        grid.run("dbDisconnectStatus database1").out.ends_with("\n\nNobody has asked to disconnect its sessions\n")
+    );
+    let usage = grid.run("dbDisconnect database1");
+    assert_eq!(usage.code, 2, "a mode has to be chosen: {usage:?}");
+    let started = grid.run("dbDisconnect database1 -transactional");
+    assert_eq!((started.code, started.out.as_str()), (0, "Database database1 disconnect started\n"));
+    let timed_out = grid.run("dbDisconnect database1 -immediate -wait 1");
+    assert_eq!(timed_out.code, 4, "{timed_out:?}");
+    assert!(timed_out.err.contains("sessions are left on host1.instance1, host2.instance1, host3.instance1"));
+    let wish = lock(&grid.group.model).databases[&1].disconnect.as_ref().expect("it was asked for").number;
+    for (instance, sessions) in [(1, 2), (3, 0)] {
+        let command = Command::Disconnected { instance, incarnation: 1, database: 1, wish, sessions, at_ms: THEN };
+        grid.group.apply(&command).expect("it is pending there");
+    }
+    assert_eq!(
+        grid.run("dbDisconnectStatus database1").out,
+        "\
+Database database1 disconnect status as of Thu Feb 22 07:37:28 PST 2018
+
+Disconnecting: immediate, since 2018-02-22 07:37:28
+
+Host  Instance  Status        Date/Time of Event  Ended Message
+----- --------- ------------- ------------------- ----- -------
+host1 instance1 Disconnected  2018-02-22 07:37:25     2
+host2 instance1 Disconnecting
+host3 instance1 Disconnected  2018-02-22 07:37:25     0
+"
+    );
+    let command = Command::Disconnected { instance: 2, incarnation: 1, database: 1, wish, sessions: 1, at_ms: THEN };
+    grid.group.apply(&command).expect("it is pending there");
+    assert!(grid.run("dbDisconnectStatus database1").out.contains("\nComplete: immediate, since"));
+}
+
+#[test]
+fn an_element_in_the_map_is_not_destroyed_alone() {
+    let grid = Grid::open();
+    let refused = grid.run("dbDestroy database1 -instance host2");
+    assert_eq!(
+        (refused.code, refused.err.lines().next()),
+        (1, Some("Error 26: Database database1 needs element 2 on host2.instance1: it is in the distribution map"))
+    );
+    grid.group.report(2, 5, Status::LoadFailed, "files lost or damaged: gone");
+    let replace = Command::ReplaceElement { element: 5, message: "gone".to_owned(), at_ms: THEN };
+    grid.group.apply(&replace).expect("it is beyond repair");
+    grid.group.report(2, 5, Status::DestroyFailed, "permission denied");
+    let started = grid.run("dbDestroy database1 -instance host2.instance1");
+    assert_eq!(started.out, "Database database1 instance host2.instance1 destroy started\n", "{}", started.err);
 }

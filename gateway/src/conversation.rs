@@ -174,6 +174,7 @@ impl Conversation {
     /// ReadyForQuery, and what goes with it.
     fn ready(&mut self) {
         let status = self.session.status();
+        self.member.set_status(status);
         if status == TransactionStatus::Idle {
             self.portals.clear();
         }

@@ -45,7 +45,7 @@ use registry::{Applicant, Ending, Registry, Ticket};
 use reply::Severity;
 use startup::{Opening, Parameters, Refusal};
 
-pub use registry::ConnectionInfo;
+pub use registry::{ConnectionInfo, TransactionInfo};
 pub use timer::TokioTimer;
 
 /// How often abandoned statements are looked for.
@@ -91,6 +91,15 @@ pub trait Databases: Send + Sync {
     /// # Errors
     /// 3D000 when there is none of that name, 57P03 while it is not open.
     fn open(&self, name: &str) -> Result<Arc<dyn Database>, Error>;
+}
+
+/// What the clients of ended sessions hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// 57P01.
+    Told,
+    /// Nothing: the connection is cut.
+    Cut,
 }
 
 /// A PostgreSQL wire server.
@@ -161,16 +170,37 @@ impl Gateway {
         self.registry.count()
     }
 
-    /// Ends all sessions of a database with 57P01 and waits until they are gone; returns how many there were. New ones are not hindered: close the
+    /// Ends all sessions of a database and waits until they are gone; returns how many there were. New ones are not hindered: close the
     /// database first, so that [`Databases::open`] refuses them.
-    pub async fn disconnect_all(&self, database: &str) -> usize {
+    pub async fn disconnect_all(&self, database: &str, farewell: Farewell) -> usize {
         let chosen = |info: &ConnectionInfo| info.database == database;
-        let count = self.registry.end(Ending::Disconnected, chosen);
+        let count = match farewell {
+            Farewell::Told => self.registry.end(Ending::Disconnected, chosen),
+            Farewell::Cut => self.registry.cut(chosen),
+        };
         // A statement that was just beginning may have missed the first request to cancel it.
         while tokio::time::timeout(CANCEL_AGAIN, self.registry.wait_until_gone(chosen)).await.is_err() {
             self.registry.end(Ending::Disconnected, chosen);
         }
         count
+    }
+
+    /// Ends the sessions of a database whose transactions are open, each with its transaction, and waits until they are gone; sessions without
+    /// a transaction stay. Returns how many it ended. There is no limit to the time that a client may take for its transaction.
+    pub async fn disconnect_after_transactions(&self, database: &str) -> usize {
+        let count = self.registry.end_after_transactions(|info| info.database == database);
+        self.registry.wait_until_gone(|info| info.database == database && info.leaving).await;
+        count
+    }
+
+    /// Ends the session with this number if it is in its `transaction`th block, which rolls that back. False when it is not.
+    pub fn end_transaction(&self, database: &str, process_id: i32, transaction: u64) -> bool {
+        let chosen = |info: &ConnectionInfo| {
+            info.process_id == process_id
+                && info.database == database
+                && info.transaction.is_some_and(|block| block.number == transaction)
+        };
+        self.registry.end(Ending::TransactionEnded, chosen) > 0
     }
 
     /// One connection, from its first byte to its last.

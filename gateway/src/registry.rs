@@ -4,9 +4,9 @@
 //! runs, ending it also cancels the statement. An entry lives exactly as long as its [`Ticket`].
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
@@ -14,7 +14,8 @@ use futures::FutureExt;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use quorate_sql::error::{Error, SqlState};
-use quorate_sql::session::CancelHandle;
+use quorate_sql::session::{CancelHandle, TransactionStatus};
+use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -24,8 +25,10 @@ use tokio::sync::Notify;
 pub enum Ending {
     /// The instance stops.
     Shutdown,
-    /// An operator disconnects the database's sessions, or it closes.
+    /// An operator disconnects the database's sessions, or unloads it.
     Disconnected,
+    /// An operator ends its transaction.
+    TransactionEnded,
 }
 
 impl Ending {
@@ -37,6 +40,7 @@ impl Ending {
                 error.with_detail("The instance is shutting down.").with_hint("Connect to another instance.")
             }
             Ending::Disconnected => error.with_detail("The database's sessions were disconnected."),
+            Ending::TransactionEnded => error.with_detail("An operator rolled its transaction back."),
         }
     }
 }
@@ -58,6 +62,37 @@ pub struct ConnectionInfo {
     pub since: SystemTime,
     /// A statement is running.
     pub busy: bool,
+    /// The transaction block it is in, as of the last answer to its client.
+    pub transaction: Option<TransactionInfo>,
+    /// It ends as soon as its transaction does.
+    pub leaving: bool,
+}
+
+/// A transaction block of a session, for status displays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransactionInfo {
+    /// Counts the session's transaction blocks, from 1.
+    pub number: u64,
+    /// When the client was told that it had begun.
+    pub since: SystemTime,
+    /// It failed already and can only be rolled back.
+    pub failed: bool,
+}
+
+/// The transaction block of a session.
+#[derive(Clone, Copy, Debug, Default)]
+struct Block {
+    /// Blocks so far.
+    number: u64,
+    /// When the one that is open began.
+    since: Option<SystemTime>,
+    failed: bool,
+}
+
+impl Block {
+    fn info(&self) -> Option<TransactionInfo> {
+        self.since.map(|since| TransactionInfo { number: self.number, since, failed: self.failed })
+    }
 }
 
 /// What a session and its gateway share.
@@ -70,6 +105,11 @@ pub struct Member {
     /// Set once the session exists.
     cancel: Mutex<Option<CancelHandle>>,
     application_name: Mutex<String>,
+    /// What the client was told last: so that a session without blocks never takes the lock.
+    status: AtomicU8,
+    block: Mutex<Block>,
+    /// End it once it is in no transaction.
+    leaving: AtomicBool,
 }
 
 impl Member {
@@ -81,14 +121,51 @@ impl Member {
             turn: AtomicU64::new(1),
             cancel: Mutex::new(None),
             application_name: Mutex::new(application_name),
+            status: AtomicU8::new(TransactionStatus::Idle as u8),
+            block: Mutex::default(),
+            leaving: AtomicBool::new(false),
         }
+    }
+
+    /// Follows what the client is told of its transaction. When it has to leave after its transaction, this ends it.
+    pub fn set_status(&self, status: TransactionStatus) {
+        if self.status.swap(status as u8, Ordering::Relaxed) != status as u8 {
+            let mut block = self.block.lock();
+            if block.since.is_none() && status != TransactionStatus::Idle {
+                block.number += 1;
+                block.since = Some(SystemTime::now());
+            }
+            if status == TransactionStatus::Idle {
+                block.since = None;
+            }
+            block.failed = status == TransactionStatus::Failed;
+        }
+        if status == TransactionStatus::Idle && self.leaving.load(Ordering::Acquire) {
+            self.end(Ending::Disconnected);
+        }
+    }
+
+    fn transaction(&self) -> Option<TransactionInfo> {
+        self.block.lock().info()
+    }
+
+    /// Ends the session with its transaction; one that is in none goes on.
+    fn leave(&self) -> bool {
+        let in_transaction = || self.is_busy() || self.status.load(Ordering::Acquire) != TransactionStatus::Idle as u8;
+        self.leaving.store(true, Ordering::Release);
+        let leaves = in_transaction();
+        if !leaves {
+            self.leaving.store(false, Ordering::Release);
+        }
+        leaves
     }
 
     fn ending(&self) -> Option<Ending> {
         match self.ending.load(Ordering::Acquire) {
             0 => None,
             1 => Some(Ending::Shutdown),
-            _ => Some(Ending::Disconnected),
+            2 => Some(Ending::Disconnected),
+            _ => Some(Ending::TransactionEnded),
         }
     }
 
@@ -124,6 +201,7 @@ impl Member {
         let value = match ending {
             Ending::Shutdown => 1,
             Ending::Disconnected => 2,
+            Ending::TransactionEnded => 3,
         };
         // The first reason stays.
         let _ = self.ending.compare_exchange(0, value, Ordering::AcqRel, Ordering::Relaxed);
@@ -156,6 +234,18 @@ struct Entry {
     turn_seen: u64,
     /// All but what the member knows better.
     info: ConnectionInfo,
+}
+
+impl Entry {
+    fn info(&self) -> ConnectionInfo {
+        ConnectionInfo {
+            busy: self.member.is_busy(),
+            application_name: self.member.application_name.lock().clone(),
+            transaction: self.member.transaction(),
+            leaving: self.member.leaving.load(Ordering::Relaxed),
+            ..self.info.clone()
+        }
+    }
 }
 
 #[derive(Default)]
@@ -242,6 +332,8 @@ impl Registry {
             client: applicant.client,
             since: SystemTime::now(),
             busy: false,
+            transaction: None,
+            leaving: false,
         };
         let entry = Entry { member: member.clone(), stream: stream.clone(), secret, turn_seen: 0, info };
         table.entries.insert(process_id, entry);
@@ -266,14 +358,26 @@ impl Registry {
     /// All sessions.
     pub fn connections(&self) -> Vec<ConnectionInfo> {
         let table = self.table.lock();
-        let info = |entry: &Entry| ConnectionInfo {
-            busy: entry.member.is_busy(),
-            application_name: entry.member.application_name.lock().clone(),
-            ..entry.info.clone()
-        };
-        let mut list: Vec<_> = table.entries.values().map(info).collect();
+        let mut list: Vec<_> = table.entries.values().map(Entry::info).collect();
         list.sort_by_key(|info| info.process_id);
         list
+    }
+
+    /// Ends the sessions that `choose` picks and cuts their connections, for clients that take nothing any more. Returns how many.
+    pub fn cut(&self, choose: impl Fn(&ConnectionInfo) -> bool) -> usize {
+        let count = self.end(Ending::Disconnected, &choose);
+        for entry in self.table.lock().entries.values().filter(|entry| choose(&entry.info())) {
+            if let Err(error) = SockRef::from(&*entry.stream).shutdown(Shutdown::Both) {
+                tracing::debug!(process_id = entry.info.process_id, %error, "cut connection");
+            }
+        }
+        count
+    }
+
+    /// Ends the sessions that `choose` picks once their transactions have ended; those in none go on. Returns how many it concerns.
+    pub fn end_after_transactions(&self, choose: impl Fn(&ConnectionInfo) -> bool) -> usize {
+        let table = self.table.lock();
+        table.entries.values().filter(|entry| choose(&entry.info)).filter(|entry| entry.member.leave()).count()
     }
 
     /// Number of sessions.
@@ -288,7 +392,7 @@ impl Registry {
             .lock()
             .entries
             .values()
-            .filter(|entry| choose(&entry.info))
+            .filter(|entry| choose(&entry.info()))
             .map(|entry| entry.member.clone())
             .collect();
         members.iter().for_each(|member| member.end(ending));
@@ -308,7 +412,7 @@ impl Registry {
             let mut left = std::pin::pin!(left);
             // Enable before looking, else a departure between the two would be missed.
             left.as_mut().enable();
-            if !self.table.lock().entries.values().any(|entry| choose(&entry.info)) {
+            if !self.table.lock().entries.values().any(|entry| choose(&entry.info())) {
                 return;
             }
             left.await;
@@ -363,6 +467,29 @@ mod tests {
         assert_eq!(refused.code, SqlState::TOO_MANY_CONNECTIONS);
         drop(first);
         assert!(registry.enter(applicant("a"), &stream, 1).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_session_leaves_with_its_transaction_and_idle_ones_stay() {
+        let registry = Arc::new(Registry::default());
+        let (stream, _client) = stream().await;
+        let idle = registry.enter(applicant("a"), &stream, 9).expect("room");
+        idle.member.idle();
+        let working = registry.enter(applicant("a"), &stream, 9).expect("room");
+        working.member.set_status(TransactionStatus::InBlock);
+        working.member.idle();
+        let of = |ticket: &Ticket| {
+            let info = registry.connections().into_iter().find(|info| info.process_id == ticket.process_id);
+            info.expect("it is there").transaction.map(|transaction| (transaction.number, transaction.failed))
+        };
+        assert_eq!((of(&idle), of(&working)), (None, Some((1, false))));
+        assert_eq!(registry.end_after_transactions(|info| info.database == "a"), 1);
+        working.member.set_status(TransactionStatus::Failed);
+        assert_eq!((of(&working), working.member.check()), (Some((1, true)), Ok(())), "its transaction is not over");
+        working.member.set_status(TransactionStatus::Idle);
+        assert_eq!(working.member.check(), Err(Ending::Disconnected));
+        idle.member.set_status(TransactionStatus::Idle);
+        assert_eq!(idle.member.check(), Ok(()));
     }
 
     #[tokio::test]

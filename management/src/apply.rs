@@ -41,6 +41,11 @@ impl Model {
             Command::OpenDatabase { name, .. } => self.open(name, at),
             Command::CloseDatabase { name, .. } => self.close(name, at),
             Command::UnloadDatabase { name, force, .. } => self.unload(name, *force, at),
+            Command::DisconnectDatabase { name, mode, .. } => self.disconnect(name, *mode, at),
+            Command::Disconnected { instance, incarnation, database, wish, sessions, .. } => {
+                self.disconnected(*instance, *incarnation, *database, (*wish, *sessions), at)
+            }
+            Command::DestroyElements { name, instance, .. } => self.destroy_elements(name, instance, at),
             Command::DestroyDatabase { name, .. } => self.destroy(name, at),
             Command::ReportElements { instance, incarnation, elements, .. } => {
                 self.report(*instance, *incarnation, elements, at)
@@ -205,6 +210,7 @@ impl Model {
                 sets,
                 map: DistributionMap::first(&ids),
                 created_ms: at,
+                disconnect: None,
             },
         );
         self.version += 1;
@@ -355,6 +361,41 @@ impl Model {
         Ok(self.changed(at, format!("database {name} is to be destroyed")))
     }
 
+    /// Destroys what is outside the map on one instance, and repeats what failed of that.
+    fn destroy_elements(&mut self, name: &str, instance: &str, at: Millis) -> Result<Reply, Refused> {
+        let database = self.existing(name)?.number;
+        let instance = self.named_instance(instance)?;
+        let full_name = instance.full_name();
+        let here: Vec<&Element> =
+            self.elements_of(database).filter(|element| element.instance == instance.number).collect();
+        let outside: Vec<(ElementNumber, Status)> = here
+            .iter()
+            .filter(|element| self.set_of(element).is_none())
+            .map(|element| (element.number, element.status))
+            .collect();
+        match (here.first(), outside.is_empty()) {
+            (None, _) => return Err(Refused::NoElement { name: name.to_owned(), instance: full_name }),
+            (Some(first), true) => {
+                let element = first.number;
+                return Err(Refused::InMap { name: name.to_owned(), element, instance: full_name });
+            }
+            (Some(_), false) => {}
+        }
+        let failed = outside.iter().filter(|(_, status)| *status == Status::DestroyFailed);
+        let failed: Vec<ElementNumber> = failed.map(|(element, _)| *element).collect();
+        let evicted: Vec<ElementNumber> =
+            outside.iter().filter(|(_, status)| *status == Status::Evicted).map(|(element, _)| *element).collect();
+        if failed.is_empty() && evicted.is_empty() {
+            return Ok(self.already());
+        }
+        self.repeat(&failed);
+        let reply = self.changed(at, format!("elements of database {name} on {full_name} are to be destroyed"));
+        for element in evicted {
+            self.set_status(element, Status::Destroying, at, "").expect("an evicted element may be destroyed");
+        }
+        Ok(reply)
+    }
+
     fn replace(&mut self, number: ElementNumber, message: &str, at: Millis) -> Result<Reply, Refused> {
         let old = self.elements.get(&number).ok_or(Refused::NoElementNumber(number))?;
         if old.replaced_by.is_some() {
@@ -426,7 +467,7 @@ impl Model {
         Ok(())
     }
 
-    fn existing(&self, name: &str) -> Result<&Database, Refused> {
+    pub(crate) fn existing(&self, name: &str) -> Result<&Database, Refused> {
         let database = self.database(name).ok_or_else(|| Refused::NoDatabase(name.to_owned()))?;
         if database.target == Target::Destroyed {
             return Err(Refused::BeingDestroyed(name.to_owned()));

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
+use crate::disconnect::DisconnectMode;
 use crate::lifecycle::Status;
-use crate::model::{ElementNumber, InstanceNumber, InstanceSpec, Millis};
+use crate::model::{DatabaseNumber, ElementNumber, InstanceNumber, InstanceSpec, Millis};
 
 /// A change of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +105,39 @@ pub enum Command {
         /// Proposer's time.
         at_ms: Millis,
     },
+    /// Wants the sessions of a database ended.
+    DisconnectDatabase {
+        /// Name.
+        name: String,
+        /// How.
+        mode: DisconnectMode,
+        /// Proposer's time.
+        at_ms: Millis,
+    },
+    /// An instance has no session left that such a wish concerns.
+    Disconnected {
+        /// Which.
+        instance: InstanceNumber,
+        /// Which of its starts.
+        incarnation: u64,
+        /// Whose sessions.
+        database: DatabaseNumber,
+        /// Number of the wish.
+        wish: u64,
+        /// How many sessions were ended.
+        sessions: u32,
+        /// Proposer's time.
+        at_ms: Millis,
+    },
+    /// Destroys what a database has left on one instance, outside the distribution map.
+    DestroyElements {
+        /// Database.
+        name: String,
+        /// `host[.instance]`.
+        instance: String,
+        /// Proposer's time.
+        at_ms: Millis,
+    },
     /// Destroys an unloaded database for ever.
     DestroyDatabase {
         /// Name.
@@ -155,6 +189,9 @@ impl Command {
             | Self::OpenDatabase { at_ms, .. }
             | Self::CloseDatabase { at_ms, .. }
             | Self::UnloadDatabase { at_ms, .. }
+            | Self::DisconnectDatabase { at_ms, .. }
+            | Self::Disconnected { at_ms, .. }
+            | Self::DestroyElements { at_ms, .. }
             | Self::DestroyDatabase { at_ms, .. }
             | Self::ReportElements { at_ms, .. }
             | Self::ReplaceElement { at_ms, .. }
@@ -267,6 +304,16 @@ pub enum Refused {
         /// Word.
         status: String,
     },
+    /// Elements that hold rows of the database are not destroyed one by one.
+    #[error("Database {name} needs element {element} on {instance}: it is in the distribution map")]
+    InMap {
+        /// Database.
+        name: String,
+        /// Element.
+        element: ElementNumber,
+        /// `host.instance`.
+        instance: String,
+    },
     /// The database has nothing on that instance.
     #[error("Database {name} has no element on {instance}")]
     NoElement {
@@ -336,6 +383,17 @@ pub enum Refused {
         /// How many.
         sessions: u32,
     },
+    /// Rolling back what is over, or never was.
+    #[error("Database {name} has no open transaction {id}")]
+    NoTransaction {
+        /// Database.
+        name: String,
+        /// As given.
+        id: String,
+    },
+    /// Not a way to disconnect.
+    #[error("Sessions cannot be disconnected in mode {0}: it is transactional, immediate or abort")]
+    WrongMode(String),
     /// A change that the table of statuses does not have.
     #[error("Element {element} cannot go from {from} to {to}")]
     Forbidden {
@@ -378,6 +436,9 @@ impl Refused {
             Self::NoElementNumber(_) => 23,
             Self::Forbidden { .. } => 24,
             Self::HasSessions { .. } => 25,
+            Self::InMap { .. } => 26,
+            Self::NoTransaction { .. } => 27,
+            Self::WrongMode(_) => 28,
         }
     }
 
@@ -397,6 +458,11 @@ impl Refused {
             Self::DatabaseExists(name) | Self::NothingToCreate { name, .. } | Self::BeingDestroyed(name) => {
                 format!("See how it is: quorate-admin dbStatus {name} -all")
             }
+            Self::InMap { name, .. } => {
+                format!(
+                    "To destroy the whole database: quorate-admin dbUnload {name}, then quorate-admin dbDestroy {name}"
+                )
+            }
             Self::NoElement { name, .. } => {
                 format!("Its elements are shown by: quorate-admin dbStatus {name} -element")
             }
@@ -406,13 +472,17 @@ impl Refused {
                 format!("Wait until it is closed, or unload it all the same: quorate-admin dbUnload {name} -force")
             }
             Self::HasSessions { name, .. } => {
-                format!("Wait until they end, or end them: quorate-admin dbUnload {name} -force")
+                format!("Wait until they end, or end them: quorate-admin dbDisconnect {name} -immediate -wait")
             }
             Self::StillLoaded(name) => format!("Unload it first: quorate-admin dbUnload {name}"),
             Self::ForeignInstance(_) => {
                 "Start it with the data directory that it had, or give the new one another name".to_owned()
             }
-            Self::WrongK(_)
+            Self::NoTransaction { name, .. } => {
+                format!("Those that are open are shown by: quorate-admin xactList {name}")
+            }
+            Self::WrongMode(_)
+            | Self::WrongK(_)
             | Self::GridExists(_)
             | Self::WrongName { .. }
             | Self::AlreadyOpen(_)

@@ -7,10 +7,12 @@
 //! - [`model`]: the replicated state, and what always holds of it
 //! - [`command`]: what can be asked, answered and refused
 //! - `apply`, `report`: how a command changes the state
+//! - [`disconnect`]: wishes to end sessions
 //! - [`layout`]: where elements go
 //! - [`orders`]: what each data instance is told
 //! - [`repair`]: what the active management instance does by itself
 //! - [`status`]: what operators are told
+//! - [`inquiry`]: what only the instances themselves can tell operators
 //! - [`snapshot`]: the state as bytes
 //! - [`service`]: the operators' gRPC service over a running group, behind a trait
 //!
@@ -21,6 +23,8 @@
 
 mod apply;
 pub mod command;
+pub mod disconnect;
+pub mod inquiry;
 pub mod layout;
 pub mod lifecycle;
 pub mod model;
@@ -35,6 +39,7 @@ mod testing;
 
 pub use apply::NAME_BYTES_MAX;
 pub use command::{Command, ElementReport, Refused, Reply};
+pub use disconnect::DisconnectMode;
 pub use lifecycle::{Status, Target};
 pub use model::{DatabaseNumber, ElementNumber, Instance, InstanceNumber, InstanceSpec, Millis, Model, SetId};
 pub use report::InstanceReport;

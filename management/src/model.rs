@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::disconnect::Disconnect;
 use crate::lifecycle::{Status, Target};
 
 /// Number of an instance in its grid, from 1. Never reused.
@@ -137,6 +138,9 @@ pub struct Database {
     pub map: DistributionMap,
     /// When it was defined.
     pub created_ms: Millis,
+    /// The newest wish to disconnect its sessions.
+    #[serde(default)]
+    pub disconnect: Option<Disconnect>,
 }
 
 /// One replica of one partition, or the record of one that was.

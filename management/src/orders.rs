@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::disconnect::DisconnectMode;
 use crate::lifecycle::{Status, Target};
 use crate::model::{DatabaseNumber, DistributionMap, ElementNumber, Instance, InstanceNumber, Model, SetId};
 
@@ -57,6 +58,9 @@ pub struct DatabaseDirectory {
     pub open: bool,
     /// Whether it is wanted in memory; sessions that are left when it is not are ended.
     pub loaded: bool,
+    /// A wish to disconnect sessions on which the instance that is told has still to act: its number, and how.
+    #[serde(default)]
+    pub disconnect: Option<(u64, DisconnectMode)>,
     /// Its replica sets, in the operators' order.
     pub sets: Vec<SetDirectory>,
     /// Slots to sets.
@@ -170,7 +174,7 @@ pub fn orders(model: &Model, instance: InstanceNumber) -> Option<Orders> {
         sequence: model.sequence,
         version: model.version,
         instances: model.instances.values().map(peer).collect(),
-        databases: directory(model),
+        databases: directory(model, instance),
         elements: reconcile(model, instance),
     })
 }
@@ -187,9 +191,9 @@ fn peer(instance: &Instance) -> PeerInstance {
     }
 }
 
-/// The databases, as gateways need them.
+/// The databases, as the gateway of an instance needs them.
 #[must_use]
-pub fn directory(model: &Model) -> Vec<DatabaseDirectory> {
+pub fn directory(model: &Model, instance: InstanceNumber) -> Vec<DatabaseDirectory> {
     model
         .databases
         .values()
@@ -198,6 +202,11 @@ pub fn directory(model: &Model) -> Vec<DatabaseDirectory> {
             name: database.name.clone(),
             open: database.target == Target::Open,
             loaded: matches!(database.target, Target::Open | Target::Loaded),
+            disconnect: database
+                .disconnect
+                .as_ref()
+                .filter(|wish| wish.is_pending(instance))
+                .map(|wish| (wish.number, wish.mode)),
             sets: database
                 .sets
                 .iter()
@@ -258,7 +267,7 @@ mod tests {
     #[test]
     fn every_slot_has_a_set() {
         let model = testing::a1_open();
-        let map = &directory(&model)[0].map;
+        let map = &directory(&model, 1)[0].map;
         for set in 1..=3 {
             let slots = map.slots.iter().filter(|slot| **slot == set).count();
             assert!((1365..=1366).contains(&slots), "set {set} holds {slots} slots");

@@ -85,6 +85,9 @@ impl Model {
             // It was back before anybody missed it; what it held in memory is gone all the same.
             self.take_down(number, at, "the instance was restarted");
         }
+        if incarnation > known {
+            self.sessions_ended_with_process(number, at);
+        }
         let instance = self.instances.get_mut(&number).expect("it was found above");
         instance.up = true;
         instance.incarnation = incarnation;
@@ -188,7 +191,8 @@ impl Model {
         }
         let target = self.databases.get(&element.database).map_or(Target::Destroyed, |database| database.target);
         // Nobody destroys files unless that was decided.
-        let destroyable = target == Target::Destroyed || element.replaced_by.is_some() || element.status.is_evicted();
+        let decided = element.status.is_gone() || element.status.is_evicted();
+        let destroyable = target == Target::Destroyed || element.replaced_by.is_some() || decided;
         if report.status.is_gone() && !destroyable {
             return Err(element.status);
         }

@@ -22,8 +22,10 @@ use tonic::{Code, Request, Response, Status as GrpcStatus};
 use tracing::{info, warn};
 
 use crate::command::{Command, Refused, Reply};
+use crate::disconnect::DisconnectMode;
+use crate::inquiry::{self, Question};
 use crate::lifecycle::Target;
-use crate::model::{Database, ElementNumber, Millis, Model, SetId};
+use crate::model::{Database, ElementNumber, InstanceNumber, Millis, Model, SetId};
 use crate::status::{self, LiveView};
 
 /// How long a request waits for an active management instance to appear: an ordinary failover takes less.
@@ -93,6 +95,13 @@ pub trait Port: Send + Sync + 'static {
     /// Makes the grid: gathers the instances that wait to be in one, founds the management group and proposes
     /// [`Command::CreateGrid`]. Refuses when this instance is in a grid.
     fn create_grid(&self, name: String, k: u32) -> impl Future<Output = Result<Arc<Model>, PortError>> + Send;
+
+    /// Asks an instance for what only it knows.
+    fn ask_instance(
+        &self,
+        instance: InstanceNumber,
+        question: Question,
+    ) -> impl Future<Output = Result<inquiry::Answer, String>> + Send;
 
     /// Sessions of a database on all instances, as far as they are known here.
     fn sessions(&self, database: &str) -> u32 {
@@ -165,6 +174,25 @@ impl<P: Port> AdminService<P> {
                 return Err(PortError::NoMajority(reason));
             }
             tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Answers what has no stale answer.
+    async fn inquire<Q, T, F, A>(
+        &self,
+        request: &Request<Q>,
+        here: impl Fn() -> F + Send,
+        there: impl Fn(AdminClient<Channel>, Request<Q>) -> A + Send,
+    ) -> Result<Response<T>, GrpcStatus>
+    where
+        Q: Clone + Send + Sync,
+        F: Future<Output = Result<T, PortError>> + Send,
+        A: Future<Output = Result<Response<T>, GrpcStatus>> + Send,
+    {
+        match self.ask(request, here, there).await {
+            Ok(Answer::Here(reply)) => Ok(Response::new(reply)),
+            Ok(Answer::There(answer)) => answer,
+            Err(error) => Err(refusal(error)),
         }
     }
 
@@ -303,10 +331,13 @@ fn code(refused: &Refused) -> Code {
         Refused::NoDatabase(_)
         | Refused::NoInstance(_)
         | Refused::NoElement { .. }
+        | Refused::NoTransaction { .. }
         | Refused::NoInstanceNumber(_)
         | Refused::NoElementNumber(_) => Code::NotFound,
         Refused::GridExists(_) | Refused::DatabaseExists(_) => Code::AlreadyExists,
-        Refused::WrongK(_) | Refused::WrongName { .. } | Refused::AmbiguousInstance { .. } => Code::InvalidArgument,
+        Refused::WrongK(_) | Refused::WrongMode(_) | Refused::WrongName { .. } | Refused::AmbiguousInstance { .. } => {
+            Code::InvalidArgument
+        }
         Refused::NoGrid
         | Refused::NoPlace { .. }
         | Refused::NothingToCreate { .. }
@@ -321,6 +352,7 @@ fn code(refused: &Refused) -> Code {
         | Refused::UnfitInstance { .. }
         | Refused::OldIncarnation { .. }
         | Refused::HasSessions { .. }
+        | Refused::InMap { .. }
         | Refused::Forbidden { .. } => Code::FailedPrecondition,
     }
 }
@@ -412,10 +444,72 @@ impl<P: Port> pb::Admin for AdminService<P> {
         &self,
         request: Request<pb::DbDestroyRequest>,
     ) -> Result<Response<pb::DbChangeReply>, GrpcStatus> {
-        let database = request.get_ref().database.clone();
-        let command = |at_ms| Command::DestroyDatabase { name: database.clone(), at_ms };
+        let pb::DbDestroyRequest { database, instance } = request.get_ref().clone();
+        let command = |at_ms| match &instance {
+            None => Command::DestroyDatabase { name: database.clone(), at_ms },
+            Some(instance) => Command::DestroyElements { name: database.clone(), instance: instance.clone(), at_ms },
+        };
         let there = |mut client: AdminClient<Channel>, request| async move { client.db_destroy(request).await };
+        self.change(request, (database.clone(), instance.clone()), command, there).await
+    }
+
+    async fn db_disconnect(
+        &self,
+        request: Request<pb::DbDisconnectRequest>,
+    ) -> Result<Response<pb::DbChangeReply>, GrpcStatus> {
+        let pb::DbDisconnectRequest { database, mode } = request.get_ref().clone();
+        let known = [DisconnectMode::Transactional, DisconnectMode::Immediate, DisconnectMode::Abort];
+        let Some(mode) = known.into_iter().find(|known| known.word() == mode) else {
+            return Err(refusal(PortError::Refused(Refused::WrongMode(mode))));
+        };
+        let command = |at_ms| Command::DisconnectDatabase { name: database.clone(), mode, at_ms };
+        let there = |mut client: AdminClient<Channel>, request| async move { client.db_disconnect(request).await };
         self.change(request, (database.clone(), None), command, there).await
+    }
+
+    async fn db_disconnect_status(
+        &self,
+        request: Request<pb::DbDisconnectStatusRequest>,
+    ) -> Result<Response<pb::DbDisconnectStatusReply>, GrpcStatus> {
+        let name = request.get_ref().database.clone();
+        let here = || async {
+            let model = self.port.read().await?;
+            inquiry::disconnect_status(&model, &name, self.port.now_ms())
+        };
+        let there =
+            |mut client: AdminClient<Channel>, request| async move { client.db_disconnect_status(request).await };
+        self.inquire(&request, here, there).await
+    }
+
+    async fn db_connections(
+        &self,
+        request: Request<pb::DbConnectionsRequest>,
+    ) -> Result<Response<pb::DbConnectionsReply>, GrpcStatus> {
+        let name = request.get_ref().database.clone();
+        let here = || async { inquiry::connections(&*self.port, &*self.port.read().await?, &name).await };
+        let there = |mut client: AdminClient<Channel>, request| async move { client.db_connections(request).await };
+        self.inquire(&request, here, there).await
+    }
+
+    async fn db_details(
+        &self,
+        request: Request<pb::DbDetailsRequest>,
+    ) -> Result<Response<pb::DbDetailsReply>, GrpcStatus> {
+        let name = request.get_ref().database.clone();
+        let here = || async { inquiry::details(&*self.port, &*self.port.read().await?, &name).await };
+        let there = |mut client: AdminClient<Channel>, request| async move { client.db_details(request).await };
+        self.inquire(&request, here, there).await
+    }
+
+    async fn xact_rollback(
+        &self,
+        request: Request<pb::XactRollbackRequest>,
+    ) -> Result<Response<pb::XactRollbackReply>, GrpcStatus> {
+        let pb::XactRollbackRequest { database, transaction } = request.get_ref().clone();
+        let here =
+            || async { inquiry::roll_back(&*self.port, &*self.port.read().await?, &database, &transaction).await };
+        let there = |mut client: AdminClient<Channel>, request| async move { client.xact_rollback(request).await };
+        self.inquire(&request, here, there).await
     }
 
     async fn db_status(
@@ -447,11 +541,7 @@ impl<P: Port> pb::Admin for AdminService<P> {
             Ok(verification(&model, database, &hashes, self.port.now_ms()))
         };
         let there = |mut client: AdminClient<Channel>, request| async move { client.db_verify(request).await };
-        match self.ask(&request, here, there).await {
-            Ok(Answer::Here(reply)) => Ok(Response::new(reply)),
-            Ok(Answer::There(answer)) => answer,
-            Err(error) => Err(refusal(error)),
-        }
+        self.inquire(&request, here, there).await
     }
 }
 

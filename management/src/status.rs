@@ -175,6 +175,10 @@ impl<'a> View<'a> {
             data_space_group: element.group,
             leader: set.is_some() && self.leader(element.set) == Some(element.number),
             preferred_leader: set.is_some_and(|set| set.preferred_leader == element.number),
+            instance_up: instance.is_some_and(|instance| instance.up)
+                && !self.live.unreachable.contains_key(&element.instance),
+            loadable: seen.set != 0
+                && !matches!(seen.status, Status::Down | Status::Uncreated | Status::Creating | Status::CreateFailed),
         }
     }
 

@@ -224,6 +224,17 @@ impl Group {
         self.inner.leadership.watch_applied()
     }
 
+    /// The newest term that this element knows, whoever leads in it.
+    pub fn current_term(&self) -> u64 {
+        self.inner.raft.metrics().borrow_watched().current_term
+    }
+
+    /// Whether this element votes; one that does not yet is being let in.
+    pub fn is_voter(&self) -> bool {
+        let own = self.inner.element;
+        self.inner.raft.metrics().borrow_watched().membership_config.voter_ids().any(|voter| voter == own)
+    }
+
     /// Index of the last entry in this element's log.
     pub fn last_index(&self) -> u64 {
         self.inner.log.last_index().unwrap_or(0)

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_gateway::{Config, Databases, Gateway};
+use quorate_gateway::{Config, Databases, Farewell, Gateway};
 use quorate_shell::{Args, EXIT_CONNECTION, EXIT_FATAL, EXIT_OK, EXIT_SCRIPT, run_with};
 use quorate_sql::error::Error;
 use quorate_sql::exec::relational::NoEngine;
@@ -184,7 +184,7 @@ async fn a_connection_lost_between_statements_is_noticed_before_the_next_is_sent
     let target: Target = args(&server).url.parse().expect("a URL");
     let (mut connection, _) = Connection::open(&target, 0).await.expect("connects");
     connection.check().expect("it is there");
-    assert_eq!(server.gateway.disconnect_all("demo").await, 1);
+    assert_eq!(server.gateway.disconnect_all("demo", Farewell::Told).await, 1);
     let noticed = async {
         loop {
             match connection.check() {

@@ -1,14 +1,16 @@
-//! Points at which a test can make the process die, as a crash would.
+//! Points at which a test can make the process die, as a crash would, or a step of an element's life fail or stand still.
 //!
-//! They are compiled into the one binary and do nothing unless armed at start (`quorate start --failpoint NAME=exit`). They stand at the edges that matter for
-//! durability: between the steps of a commit, at the gateway and at a participant's leader. This is global state on purpose: a
-//! crash is the process's, and the points lie deep in code that nothing else is handed through to.
+//! They are compiled into the one binary and do nothing unless armed at start (`quorate start --failpoint NAME=ACTION`). Those that crash stand
+//! at the edges that matter for durability: between the steps of a commit, at the gateway and at a participant's leader. Those that fail stand
+//! where real causes are rare, so that what operators do about them can be shown. This is global state on purpose: a crash is the process's, and
+//! the points lie deep in code that nothing else is handed through to.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// All points.
-pub const NAMES: &[&str] = &[
+/// Points at which the process dies: `NAME=exit`.
+pub const CRASHES: &[&str] = &[
     "gateway.after_stage",
     "gateway.before_prepare",
     "gateway.after_first_prepare",
@@ -22,40 +24,71 @@ pub const NAMES: &[&str] = &[
     "element.after_outcome",
 ];
 
-static ARMED: OnceLock<HashSet<String>> = OnceLock::new();
+/// Steps of an element that fail once, `NAME=fail`, or, closing only, stand still until something else is wanted, `NAME=hold`.
+pub const STEPS: &[&str] = &["element.open", "element.close", "element.destroy"];
 
-/// Arms points given as `NAME=exit`, once in the process's life, before anything runs.
+/// What an armed point does.
+#[derive(Debug)]
+enum Action {
+    Exit,
+    /// Until it has failed.
+    Fail(AtomicBool),
+    Hold,
+}
+
+static ARMED: OnceLock<HashMap<String, Action>> = OnceLock::new();
+
+/// Arms points given as `NAME=ACTION`, once in the process's life, before anything runs.
 ///
 /// # Errors
-/// Names what is not a point or not an action.
+/// Names what is not a point or not an action of it.
 pub fn arm(specs: &[String]) -> Result<(), String> {
-    let mut names = HashSet::new();
+    let mut actions = HashMap::new();
     for spec in specs {
-        let (name, action) = spec.split_once('=').ok_or_else(|| format!("failpoint {spec} is not NAME=exit"))?;
-        if !NAMES.contains(&name) {
-            return Err(format!("there is no failpoint {name}; there are {}", NAMES.join(", ")));
-        }
-        if action != "exit" {
-            return Err(format!("failpoint {name} cannot {action}; it can exit"));
-        }
-        names.insert(name.to_owned());
+        let (name, action) = spec.split_once('=').ok_or_else(|| format!("failpoint {spec} is not NAME=ACTION"))?;
+        let action = match (CRASHES.contains(&name), STEPS.contains(&name), action) {
+            (false, false, _) => {
+                let names = [CRASHES, STEPS].concat().join(", ");
+                return Err(format!("there is no failpoint {name}; there are {names}"));
+            }
+            (true, _, "exit") => Action::Exit,
+            (_, true, "fail") => Action::Fail(AtomicBool::new(true)),
+            (_, true, "hold") => Action::Hold,
+            (true, ..) => return Err(format!("failpoint {name} cannot {action}; it can exit")),
+            (_, true, _) => return Err(format!("failpoint {name} cannot {action}; it can fail or hold")),
+        };
+        actions.insert(name.to_owned(), action);
     }
-    if names.is_empty() {
+    if actions.is_empty() {
         return Ok(());
     }
-    ARMED.set(names).map_err(|_| "failpoints are armed once".to_owned())
+    ARMED.set(actions).map_err(|_| "failpoints are armed once".to_owned())
+}
+
+fn armed(name: &str) -> Option<&'static Action> {
+    ARMED.get()?.get(name)
 }
 
 /// Ends the process here if the point is armed.
 #[inline]
 pub(crate) fn hit(name: &'static str) {
-    debug_assert!(NAMES.contains(&name), "{name} is listed");
-    if let Some(armed) = ARMED.get()
-        && armed.contains(name)
-    {
+    debug_assert!(CRASHES.contains(&name), "{name} is listed");
+    if let Some(Action::Exit) = armed(name) {
         eprintln!("quorate: failpoint {name}");
         std::process::abort();
     }
+}
+
+/// Whether a step is to fail this time.
+pub fn fails(name: &'static str) -> bool {
+    debug_assert!(STEPS.contains(&name), "{name} is listed");
+    matches!(armed(name), Some(Action::Fail(left)) if left.swap(false, Ordering::Relaxed))
+}
+
+/// Whether a step is to stand still.
+pub fn holds(name: &'static str) -> bool {
+    debug_assert!(STEPS.contains(&name), "{name} is listed");
+    matches!(armed(name), Some(Action::Hold))
 }
 
 #[cfg(test)]
@@ -66,7 +99,8 @@ mod tests {
     fn unknown_points_and_actions_are_named() {
         let say = |spec: &str| arm(&[spec.to_owned()]).expect_err("it is wrong");
         assert!(say("gateway.nowhere=exit").contains("gateway.nowhere"));
-        assert!(say("gateway.before_prepare=sleep").contains("sleep"));
-        assert!(say("gateway.before_prepare").contains("NAME=exit"));
+        assert!(say("gateway.before_prepare=sleep").contains("it can exit"));
+        assert!(say("element.open=exit").contains("it can fail or hold"));
+        assert!(say("gateway.before_prepare").contains("NAME=ACTION"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_gateway::Config;
+use quorate_gateway::{Config, Farewell};
 use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
 
@@ -105,13 +105,64 @@ async fn sessions_are_told_when_the_gateway_stops() {
 async fn a_databases_sessions_can_be_disconnected() {
     let server = Server::start().await;
     let mut raw = server.raw().await;
-    assert_eq!(server.gateway.disconnect_all("other").await, 0);
-    let count = tokio::time::timeout(PATIENCE, server.gateway.disconnect_all("demo")).await.expect("they go");
+    assert_eq!(server.gateway.disconnect_all("other", Farewell::Told).await, 0);
+    let gone = server.gateway.disconnect_all("demo", Farewell::Told);
+    let count = tokio::time::timeout(PATIENCE, gone).await.expect("they go");
     assert_eq!(count, 1);
     assert_eq!(server.gateway.connection_count(), 0);
     assert_eq!(raw.until_ready().await[0].field('C').as_deref(), Some("57P01"));
     // The gateway itself goes on.
     server.raw().await;
+}
+
+#[tokio::test]
+async fn sessions_can_be_disconnected_after_their_transactions() {
+    let server = Server::start().await;
+    let (mut idle, mut working) = (server.raw().await, server.raw().await);
+    working.send(&query("BEGIN")).await;
+    working.until_ready().await;
+    let open: Vec<_> = server.gateway.connections().into_iter().filter_map(|info| info.transaction).collect();
+    assert!(matches!(&open[..], [block] if block.number == 1 && !block.failed), "{open:?}");
+    let gateway = server.gateway.clone();
+    let leaving = tokio::spawn(async move { gateway.disconnect_after_transactions("demo").await });
+    while !server.gateway.connections().iter().any(|info| info.leaving) {
+        tokio::task::yield_now().await;
+    }
+    working.send(&query("SELECT 1")).await;
+    assert_eq!(working.until_ready().await.last().expect("an answer").kind, 'Z', "its transaction goes on");
+    working.send(&query("COMMIT")).await;
+    let answers = working.until_ready().await;
+    assert_eq!(answers[0].kind, 'C', "the commit is answered before the end");
+    let farewell = working.until_ready().await;
+    assert_eq!(farewell.last().and_then(|last| last.field('C')).as_deref(), Some("57P01"));
+    let count = tokio::time::timeout(PATIENCE, leaving).await.expect("it goes").expect("no panic");
+    assert_eq!((count, server.gateway.connection_count()), (1, 1));
+    idle.send(&query("SELECT 1")).await;
+    assert_eq!(idle.until_ready().await.last().expect("an answer").kind, 'Z', "a session without a transaction stays");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_can_be_cut_off() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    let gone = server.gateway.disconnect_all("demo", Farewell::Cut);
+    assert_eq!(tokio::time::timeout(PATIENCE, gone).await.expect("they go"), 1);
+    assert!(raw.next().await.is_none(), "not a word");
+}
+
+#[tokio::test]
+async fn an_operator_can_end_one_transaction() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    let process_id = server.gateway.connections()[0].process_id;
+    raw.send(&query("BEGIN")).await;
+    raw.until_ready().await;
+    assert!(!server.gateway.end_transaction("demo", process_id, 2), "not this one");
+    assert!(!server.gateway.end_transaction("other", process_id, 1), "not in this database");
+    assert!(server.gateway.end_transaction("demo", process_id, 1));
+    let answers = raw.until_ready().await;
+    assert_eq!(answers[0].field('C').as_deref(), Some("57P01"));
+    assert_eq!(answers[0].field('D').as_deref(), Some("An operator rolled its transaction back."));
 }
 
 #[tokio::test]

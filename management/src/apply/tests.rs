@@ -262,6 +262,43 @@ fn failed_steps_are_repeated_on_request() {
 }
 
 #[test]
+fn what_is_outside_the_map_is_destroyed_on_request() {
+    let here = |instance: &str| Command::DestroyElements {
+        name: "demo".to_owned(),
+        instance: instance.to_owned(),
+        at_ms: THEN,
+    };
+    let mut model = a1_open();
+    assert_eq!(
+        text(&mut model, here("host2")),
+        "Database demo needs element 2 on host2.instance1: it is in the distribution map"
+    );
+    report(&mut model, 2, &[(5, Status::LoadFailed, "files lost or damaged")]);
+    replace(&mut model, 5);
+    assert!(matches!(accept(&mut model, here("host2")), Reply::Already { .. }), "it is being destroyed");
+    report(&mut model, 2, &[(5, Status::DestroyFailed, "permission denied")]);
+    let attempt = model.elements[&5].attempt;
+    assert!(matches!(accept(&mut model, here("host2")), Reply::Changed { .. }));
+    assert_eq!(model.elements[&5].attempt, attempt + 1, "it is tried once more");
+    report(&mut model, 2, &[(5, Status::Destroyed, "")]);
+    assert!(!model.elements.contains_key(&5), "another one has taken its place");
+    // An evicted element has no successor; its record stays until a new one is made there.
+    model.databases.get_mut(&1).unwrap().sets[0].members = vec![1, 10, 3];
+    model.elements.get_mut(&2).unwrap().status = Status::Evicted;
+    model.elements.get_mut(&10).unwrap().set = 1;
+    model.databases.get_mut(&1).unwrap().sets[0].preferred_leader = 1;
+    model.databases.get_mut(&1).unwrap().sets[1].members = vec![4, 8, 6];
+    model.databases.get_mut(&1).unwrap().sets[1].preferred_leader = 4;
+    model.elements.get_mut(&8).unwrap().set = 2;
+    model.databases.get_mut(&1).unwrap().sets.remove(2);
+    model.databases.get_mut(&1).unwrap().map = crate::model::DistributionMap::first(&[1, 2]);
+    accept(&mut model, here("host2"));
+    assert_eq!(model.elements[&2].status, Status::Destroying);
+    report(&mut model, 2, &[(2, Status::Destroyed, "")]);
+    assert_eq!(model.elements[&2].status, Status::Destroyed);
+}
+
+#[test]
 fn a_host_with_several_instances_has_to_be_told_apart() {
     let mut model = loaded(3, 3, None);
     let mut second = spec(1);
@@ -349,7 +386,10 @@ fn every_refusal_has_a_number_of_its_own() {
         Refused::NoElementNumber(1),
         Refused::Forbidden { element: 1, from: name(), to: name() },
         Refused::HasSessions { name: name(), sessions: 1 },
+        Refused::InMap { name: name(), element: 1, instance: name() },
+        Refused::NoTransaction { name: name(), id: name() },
+        Refused::WrongMode(name()),
     ];
     let numbers: Vec<u32> = all.iter().map(Refused::number).collect();
-    assert_eq!(numbers, (1..=25).collect::<Vec<u32>>());
+    assert_eq!(numbers, (1..=28).collect::<Vec<u32>>());
 }

@@ -12,8 +12,10 @@ use parking_lot::{Mutex, RwLock};
 use quorate_management::orders::{ElementOrder, Goal};
 use quorate_management::repair::LOST_FILES;
 use quorate_management::{ElementNumber, ElementReport, Status};
+use quorate_proto::admin::ElementDetails;
 use quorate_raft::{Group, GroupId, GroupOptions, Member, RaftHost};
 use quorate_txn::clock::Clock;
+use quorate_txn::failpoint;
 use quorate_txn::protocol::SetId;
 use quorate_txn::store::StoreMemory;
 use quorate_txn::traits::Sets;
@@ -24,7 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use super::element::{Element, OpenError, Patience};
 use super::membership::Membership;
-use crate::instance::directory::DataDirectory;
+use crate::instance::directory::{DataDirectory, bytes_of};
 
 /// How often an element's transactions look at their timers.
 const TICK: Duration = Duration::from_millis(50);
@@ -155,6 +157,44 @@ impl Elements {
             .collect()
     }
 
+    /// What this instance's elements of a database are doing. Asks the file system for sizes.
+    pub fn details(&self, database: u32) -> Vec<ElementDetails> {
+        let known: Vec<(ElementNumber, State)> = {
+            let entries = self.entries.lock();
+            let of_database = entries.iter().filter(|(_, entry)| entry.order.lock().database == database);
+            of_database.map(|(number, entry)| (*number, entry.state.lock().clone())).collect()
+        };
+        known.into_iter().map(|(number, state)| self.details_of(number, &state)).collect()
+    }
+
+    fn details_of(&self, number: ElementNumber, state: &State) -> ElementDetails {
+        let mut details = ElementDetails {
+            number,
+            reported: state.status.word().to_owned(),
+            message: state.message.clone(),
+            bytes: bytes_of(&self.surroundings.directory.element(number)),
+            ..ElementDetails::default()
+        };
+        let Some((element, group)) = state.element.as_ref().and_then(|element| Some((element, element.group()?)))
+        else {
+            return details;
+        };
+        let replica = element.replica().status();
+        let role = match (group.term(), group.is_voter()) {
+            (Some(_), _) => "leader",
+            (None, true) => "follower",
+            (None, false) => "learner",
+        };
+        role.clone_into(&mut details.role);
+        details.term = group.current_term();
+        details.applied = replica.applied;
+        details.last = group.last_index();
+        details.prepared = u32::try_from(replica.prepared).unwrap_or(u32::MAX);
+        details.prepared_ms = u64::try_from(replica.prepared_for.as_millis()).unwrap_or(u64::MAX);
+        details.staged = u32::try_from(replica.staged).unwrap_or(u32::MAX);
+        details
+    }
+
     /// The sets that elements of this instance lead: database, set, element.
     pub fn leading(&self) -> Vec<(u32, SetId, ElementNumber)> {
         let serving = self.serving.read();
@@ -249,10 +289,13 @@ fn is_waiting(state: &State, order: &ElementOrder) -> bool {
 /// Takes one step towards the order; `false` if there is nothing to do now.
 async fn step(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) -> bool {
     let state = entry.state.lock().clone();
-    // What could not be loaded can still be destroyed.
-    let failed = match order.goal {
-        Goal::Destroyed => state.status == Status::DestroyFailed,
-        Goal::Open | Goal::Loaded | Goal::Unloaded => true,
+    // A step that failed is not tried again by itself; other ones are: what could not be opened can still be unloaded.
+    let failed = match (order.goal, state.status) {
+        (Goal::Open | Goal::Loaded, Status::CreateFailed | Status::LoadFailed)
+        | (Goal::Open, Status::OpenFailed)
+        | (Goal::Loaded, Status::CloseFailed)
+        | (Goal::Destroyed, Status::DestroyFailed) => true,
+        (Goal::Open | Goal::Loaded | Goal::Unloaded | Goal::Destroyed, _) => false,
     };
     if failed && state.failed_at == Some(order.attempt) {
         return false;
@@ -276,14 +319,31 @@ async fn step(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) -> 
             }
             caught_up
         }
+        (Goal::Open | Goal::Loaded, Status::OpenFailed) | (Goal::Open, Status::Closing) => {
+            elements.set_status(entry, Status::Loaded, "");
+            true
+        }
         (Goal::Open, Status::Loaded | Status::Opening) => {
             elements.set_status(entry, Status::Opening, "");
+            match failpoint::fails("element.open") {
+                true => elements.set_status(entry, Status::OpenFailed, "failpoint element.open"),
+                false => elements.set_status(entry, Status::Opened, ""),
+            }
+            true
+        }
+        (Goal::Open | Goal::Loaded, Status::CloseFailed) => {
             elements.set_status(entry, Status::Opened, "");
             true
         }
         (Goal::Loaded, Status::Opened | Status::Closing) => {
             elements.set_status(entry, Status::Closing, "");
-            elements.set_status(entry, Status::Loaded, "");
+            if failpoint::holds("element.close") {
+                return false;
+            }
+            match failpoint::fails("element.close") {
+                true => elements.set_status(entry, Status::CloseFailed, "failpoint element.close"),
+                false => elements.set_status(entry, Status::Loaded, ""),
+            }
             true
         }
         (Goal::Unloaded | Goal::Destroyed, _) if running => {
@@ -377,6 +437,9 @@ async fn unload(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) {
 
 fn destroy(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) {
     elements.set_status(entry, Status::Destroying, "");
+    if failpoint::fails("element.destroy") {
+        return elements.set_status(entry, Status::DestroyFailed, "failpoint element.destroy");
+    }
     let surroundings = &elements.surroundings;
     let group = GroupId { database: order.database, set: order.set };
     let remove = |path: std::path::PathBuf| match std::fs::remove_dir_all(&path) {

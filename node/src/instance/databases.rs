@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock, Weak};
 
-use parking_lot::RwLock;
-use quorate_gateway::{Databases, Gateway};
+use parking_lot::{Mutex, RwLock};
+use quorate_gateway::{ConnectionInfo, Databases, Farewell, Gateway};
 use quorate_management::orders::Orders;
+use quorate_management::{DatabaseNumber, DisconnectMode};
 use quorate_raft::peers::Peers;
 use quorate_sql::error::{Error, SqlState};
 use quorate_sql::storage;
@@ -37,6 +38,13 @@ pub struct Surroundings {
 pub struct KnownDatabases {
     state: RwLock<State>,
     gateway: OnceLock<Weak<Gateway>>,
+    /// The newest wish to disconnect sessions of each database, and how many were ended once none is left that it concerns.
+    disconnects: Arc<Mutex<BTreeMap<DatabaseNumber, Disconnect>>>,
+}
+
+struct Disconnect {
+    wish: u64,
+    ended: Option<u32>,
 }
 
 #[derive(Default)]
@@ -85,10 +93,54 @@ impl KnownDatabases {
         if gateway.connections().iter().any(|connection| connection.database == database) {
             let database = database.to_owned();
             tokio::spawn(async move {
-                let ended = gateway.disconnect_all(&database).await;
+                let ended = gateway.disconnect_all(&database, Farewell::Told).await;
                 tracing::info!(database, sessions = ended, "sessions ended, since the database is unloaded");
             });
         }
+    }
+
+    /// Acts on a wish to disconnect sessions, once. Must be called within a tokio runtime.
+    fn take_wish(&self, database: &str, number: DatabaseNumber, (wish, mode): (u64, DisconnectMode)) {
+        let mut disconnects = self.disconnects.lock();
+        if disconnects.get(&number).is_some_and(|known| known.wish >= wish) {
+            return;
+        }
+        disconnects.insert(number, Disconnect { wish, ended: None });
+        let Some(gateway) = self.gateway() else { return };
+        let (disconnects, database) = (self.disconnects.clone(), database.to_owned());
+        tokio::spawn(async move {
+            let ended = match mode {
+                DisconnectMode::Transactional => gateway.disconnect_after_transactions(&database).await,
+                DisconnectMode::Immediate => gateway.disconnect_all(&database, Farewell::Told).await,
+                DisconnectMode::Abort => gateway.disconnect_all(&database, Farewell::Cut).await,
+            };
+            tracing::info!(
+                database,
+                sessions = ended,
+                mode = mode.word(),
+                "sessions disconnected, as an operator wished"
+            );
+            if let Some(known) = disconnects.lock().get_mut(&number).filter(|known| known.wish == wish) {
+                known.ended = Some(u32::try_from(ended).unwrap_or(u32::MAX));
+            }
+        });
+    }
+
+    /// Wishes to disconnect that were fulfilled here: database, number of the wish, sessions ended.
+    pub fn disconnected(&self) -> Vec<(DatabaseNumber, u64, u32)> {
+        let disconnects = self.disconnects.lock();
+        disconnects.iter().filter_map(|(number, known)| known.ended.map(|ended| (*number, known.wish, ended))).collect()
+    }
+
+    /// The sessions of a database.
+    pub fn connections(&self, database: &str) -> Vec<ConnectionInfo> {
+        let all = self.gateway().map(|gateway| gateway.connections()).unwrap_or_default();
+        all.into_iter().filter(|connection| connection.database == database).collect()
+    }
+
+    /// Ends a session if it is in this transaction block.
+    pub fn end_transaction(&self, database: &str, process_id: i32, transaction: u64) -> bool {
+        self.gateway().is_some_and(|gateway| gateway.end_transaction(database, process_id, transaction))
     }
 
     /// The way to a database's sets, made when an element asks for it first.
@@ -124,6 +176,12 @@ impl KnownDatabases {
         let gone: Vec<String> = state.by_name.keys().filter(|name| !names.contains(&name.as_str())).cloned().collect();
         state.by_name.retain(|name, _| names.contains(&name.as_str()));
         drop(state);
+        self.disconnects.lock().retain(|number, _| orders.databases.iter().any(|known| known.number == *number));
+        for directory in &orders.databases {
+            if let Some(wish) = directory.disconnect {
+                self.take_wish(&directory.name, directory.number, wish);
+            }
+        }
         let unloaded = orders.databases.iter().filter(|directory| !directory.loaded).map(|directory| &directory.name);
         unloaded.chain(&gone).for_each(|name| self.disconnect(name));
     }

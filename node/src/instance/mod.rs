@@ -8,6 +8,7 @@
 
 pub mod databases;
 pub mod directory;
+mod inquiry;
 mod listener;
 mod port;
 mod verify;
@@ -373,6 +374,12 @@ impl Instance {
         let runtime = tokio::runtime::Handle::current();
         let receiver = router::Receiver { elements: Arc::downgrade(&elements), runtime: runtime.clone() };
         self.peers.register(router::SERVICE, Arc::new(receiver));
+        let receiver = inquiry::Receiver {
+            elements: Arc::downgrade(&elements),
+            databases: Arc::downgrade(&self.databases),
+            runtime: runtime.clone(),
+        };
+        self.peers.register(inquiry::SERVICE, Arc::new(receiver));
         self.peers.register(verify::SERVICE, Arc::new(verify::Receiver { elements: Arc::downgrade(&elements) }));
         Ok(elements)
     }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate_management::inquiry::{Answer, Question};
 use quorate_management::model::Database;
 use quorate_management::service::{Port, PortError, SetHashes};
 use quorate_management::status::LiveView;
-use quorate_management::{Command, InstanceSpec, Millis, Model, Refused, Reply};
+use quorate_management::{Command, InstanceNumber, InstanceSpec, Millis, Model, Refused, Reply};
 use quorate_raft::peers::Peers;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -14,7 +15,7 @@ use uuid::Uuid;
 use super::Running;
 use super::databases::KnownDatabases;
 use super::directory::Membership;
-use super::verify;
+use super::{inquiry, verify};
 use crate::management::founding::{self, Founding};
 use crate::management::group::now_ms;
 
@@ -176,6 +177,14 @@ impl Port for OperatorPort {
         tokio::time::timeout(FOUNDING_MAX, self.founded())
             .await
             .map_err(|_| PortError::Unknown("the management group has not elected an active instance in time".into()))?
+    }
+
+    async fn ask_instance(&self, instance: InstanceNumber, question: Question) -> Result<Answer, String> {
+        let running = self.running().ok_or("the instance is starting")?;
+        if instance == running.membership.instance {
+            return inquiry::answer(&running.elements, &self.databases, &question).await;
+        }
+        inquiry::ask(&running.peers, instance, &question).await
     }
 
     fn sessions(&self, database: &str) -> u32 {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use quorate_management::orders::Orders;
-use quorate_management::{ElementNumber, InstanceNumber, InstanceReport, SetId};
+use quorate_management::{DatabaseNumber, ElementNumber, InstanceNumber, InstanceReport, SetId};
 use quorate_raft::FIRST_FREE_SERVICE;
 use quorate_raft::peers::{Class, Identity, Peers, Service};
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,8 @@ pub struct Report {
     pub leading: Vec<(u32, SetId, ElementNumber)>,
     /// Sessions of its gateway, by database.
     pub sessions: Vec<(String, u32)>,
+    /// Wishes to disconnect that it has fulfilled: database, number of the wish, sessions ended.
+    pub disconnected: Vec<(DatabaseNumber, u64, u32)>,
     /// Sequence of the newest orders it has.
     pub known_sequence: u64,
 }
@@ -140,8 +142,13 @@ impl Agent {
             incarnation: u64::from(self.incarnation),
             elements: self.elements.reports(),
         };
-        let report =
-            Report { elements, leading: self.elements.leading(), sessions: self.databases.sessions(), known_sequence };
+        let report = Report {
+            elements,
+            leading: self.elements.leading(),
+            sessions: self.databases.sessions(),
+            disconnected: self.databases.disconnected(),
+            known_sequence,
+        };
         if let Some(group) = self.group.as_ref().filter(|_| to == self.instance) {
             return Some(match group.take_report(report).await {
                 Ok(orders) => Answer::Taken(orders),

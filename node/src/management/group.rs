@@ -104,7 +104,19 @@ impl ManagementGroup {
             return Err(active.filter(|active| *active != self.membership.instance));
         }
         let (known, instance) = (report.known_sequence, report.elements.instance);
-        let news = self.last_known().news(&report.elements, now_ms());
+        let model = self.last_known();
+        let mut news = model.news(&report.elements, now_ms());
+        news.extend(report.disconnected.iter().filter_map(|(database, wish, sessions)| {
+            let pending = model.databases.get(database)?.disconnect.as_ref()?;
+            (pending.number == *wish && pending.is_pending(instance)).then(|| Command::Disconnected {
+                instance,
+                incarnation: report.elements.incarnation,
+                database: *database,
+                wish: *wish,
+                sessions: *sessions,
+                at_ms: now_ms(),
+            })
+        }));
         self.heard.lock().insert(instance, Heard { at: Instant::now(), report });
         for command in news {
             match self.propose(command).await {

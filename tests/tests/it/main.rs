@@ -9,6 +9,7 @@ mod demo;
 mod differential;
 mod in_doubt;
 mod kills;
+mod lifecycle;
 mod limits;
 mod links;
 mod partial;

@@ -1,0 +1,207 @@
+//! Questions that only the instances themselves can answer: their sessions, and what their elements are doing.
+//!
+//! Unlike the status, which is what the management group has recorded, these are asked for when an operator wants to know. The
+//! active management instance asks all instances at once; one that is down or does not answer in time is named as silent, and
+//! the others' answers count all the same.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::future::join_all;
+use quorate_proto::admin as pb;
+use serde::{Deserialize, Serialize};
+
+use crate::command::Refused;
+use crate::disconnect::Progress;
+use crate::model::{Database, DatabaseNumber, Instance, InstanceNumber, Model};
+use crate::service::{Port, PortError};
+
+/// How long an instance may take for its answer.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// What an instance is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// The sessions of a database.
+    Sessions {
+        /// Name of the database.
+        database: String,
+    },
+    /// Its elements of a database.
+    Elements {
+        /// Number of the database.
+        database: DatabaseNumber,
+    },
+    /// To end a session if it is in this transaction block.
+    EndTransaction {
+        /// Name of the database.
+        database: String,
+        /// The session.
+        process_id: i32,
+        /// Which of its transaction blocks.
+        transaction: u64,
+    },
+}
+
+/// What it says. Host and instance are left empty: the asker knows them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Its sessions.
+    Sessions(Vec<pb::Connection>),
+    /// Its elements.
+    Elements(Vec<pb::ElementDetails>),
+    /// Whether there was such a transaction.
+    Ended(bool),
+}
+
+fn existing<'a>(model: &'a Model, name: &str) -> Result<&'a Database, PortError> {
+    if model.grid.is_none() {
+        return Err(PortError::Refused(Refused::NoGrid));
+    }
+    model.database(name).ok_or_else(|| PortError::Refused(Refused::NoDatabase(name.to_owned())))
+}
+
+fn silence(instance: &Instance, reason: String) -> pb::Silence {
+    pb::Silence { host: instance.spec.host.clone(), instance: instance.spec.name.clone(), reason }
+}
+
+/// Asks an instance, unless it is down.
+async fn ask<P: Port>(port: &P, instance: &Instance, question: Question) -> Result<Answer, String> {
+    if !instance.up {
+        return Err(format!("down: {}", instance.message));
+    }
+    match tokio::time::timeout(ANSWER_MAX, port.ask_instance(instance.number, question)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(format!("no answer within {} s", ANSWER_MAX.as_secs())),
+    }
+}
+
+/// The sessions of a database on all instances.
+pub(crate) async fn connections<P: Port>(
+    port: &P,
+    model: &Model,
+    name: &str,
+) -> Result<pb::DbConnectionsReply, PortError> {
+    existing(model, name)?;
+    let asked = model.instances.values().map(|instance| async move {
+        (instance, ask(port, instance, Question::Sessions { database: name.to_owned() }).await)
+    });
+    let mut reply = pb::DbConnectionsReply { database: name.to_owned(), as_of_ms: port.now_ms(), ..Default::default() };
+    for (instance, answer) in join_all(asked).await {
+        match answer {
+            Ok(Answer::Sessions(sessions)) => reply.connections.extend(sessions.into_iter().map(|session| {
+                let transaction = match session.transaction.as_str() {
+                    "" => String::new(),
+                    count => format!("{}.{}.{count}", instance.number, session.process_id),
+                };
+                let (host, name) = (instance.spec.host.clone(), instance.spec.name.clone());
+                pb::Connection { host, instance: name, transaction, ..session }
+            })),
+            Ok(other) => reply.silent.push(silence(instance, format!("unexpected answer {other:?}"))),
+            Err(reason) => reply.silent.push(silence(instance, reason)),
+        }
+    }
+    Ok(reply)
+}
+
+/// What all instances say of their elements of a database, beside what is recorded.
+pub(crate) async fn details<P: Port>(port: &P, model: &Model, name: &str) -> Result<pb::DbDetailsReply, PortError> {
+    let database = existing(model, name)?.number;
+    let data = model.instances.values().filter(|instance| instance.spec.data);
+    let asked =
+        data.map(|instance| async move { (instance, ask(port, instance, Question::Elements { database }).await) });
+    let mut reply = pb::DbDetailsReply { database: name.to_owned(), as_of_ms: port.now_ms(), ..Default::default() };
+    let mut told: BTreeMap<u64, pb::ElementDetails> = BTreeMap::new();
+    for (instance, answer) in join_all(asked).await {
+        match answer {
+            Ok(Answer::Elements(elements)) => {
+                told.extend(elements.into_iter().map(|element| (element.number, element)));
+            }
+            Ok(other) => reply.silent.push(silence(instance, format!("unexpected answer {other:?}"))),
+            Err(reason) => reply.silent.push(silence(instance, reason)),
+        }
+    }
+    reply.elements = model
+        .elements_of(database)
+        .map(|element| {
+            let spec = &model.instances[&element.instance].spec;
+            pb::ElementDetails {
+                number: element.number,
+                host: spec.host.clone(),
+                instance: spec.name.clone(),
+                recorded: element.status.word().to_owned(),
+                ..told.remove(&element.number).unwrap_or_default()
+            }
+        })
+        .collect();
+    Ok(reply)
+}
+
+/// Rolls a transaction back by ending its session.
+pub(crate) async fn roll_back<P: Port>(
+    port: &P,
+    model: &Model,
+    name: &str,
+    transaction: &str,
+) -> Result<pb::XactRollbackReply, PortError> {
+    existing(model, name)?;
+    let absent = || PortError::Refused(Refused::NoTransaction { name: name.to_owned(), id: transaction.to_owned() });
+    let numbers: Option<Vec<u64>> = transaction.split('.').map(|number| number.parse().ok()).collect();
+    let Some([instance, process_id, block]) = numbers.as_deref() else { return Err(absent()) };
+    let known = InstanceNumber::try_from(*instance).ok().and_then(|instance| model.instances.get(&instance));
+    let (Some(instance), Ok(process_id)) = (known, i32::try_from(*process_id)) else { return Err(absent()) };
+    let question = Question::EndTransaction { database: name.to_owned(), process_id, transaction: *block };
+    match ask(port, instance, question).await {
+        Ok(Answer::Ended(true)) => {
+            Ok(pb::XactRollbackReply { database: name.to_owned(), transaction: transaction.to_owned() })
+        }
+        Ok(Answer::Ended(false)) => Err(absent()),
+        Ok(other) => Err(PortError::Failed(format!("unexpected answer {other:?}"))),
+        Err(reason) => Err(PortError::Failed(format!("instance {} was not reached: {reason}", instance.full_name()))),
+    }
+}
+
+/// How far the newest wish to disconnect a database's sessions has come.
+pub(crate) fn disconnect_status(model: &Model, name: &str, now: i64) -> Result<pb::DbDisconnectStatusReply, PortError> {
+    let database = existing(model, name)?;
+    let reply = pb::DbDisconnectStatusReply {
+        database: name.to_owned(),
+        as_of_ms: now,
+        overall: "Defined".to_owned(),
+        ..Default::default()
+    };
+    let Some(wish) = &database.disconnect else { return Ok(reply) };
+    let instances = wish.instances.iter().filter_map(|(number, progress)| {
+        let instance = model.instances.get(number)?;
+        let (status, at_ms, sessions, message) = match progress {
+            Progress::Disconnecting if instance.up => ("Disconnecting", 0, 0, String::new()),
+            Progress::Disconnecting => {
+                ("Disconnecting", 0, 0, "its instance is down, and is not waited for".to_owned())
+            }
+            Progress::Disconnected { sessions: Some(sessions), at_ms } => {
+                ("Disconnected", *at_ms, *sessions, String::new())
+            }
+            Progress::Disconnected { sessions: None, at_ms } => {
+                ("Disconnected", *at_ms, 0, "its sessions ended with their process".to_owned())
+            }
+        };
+        Some(pb::InstanceDisconnect {
+            host: instance.spec.host.clone(),
+            instance: instance.spec.name.clone(),
+            status: status.to_owned(),
+            at_ms,
+            sessions,
+            message,
+        })
+    });
+    Ok(pb::DbDisconnectStatusReply {
+        overall: if wish.is_complete(model) { "Complete" } else { "Disconnecting" }.to_owned(),
+        mode: wish.mode.word().to_owned(),
+        since_ms: wish.since_ms,
+        sequence: wish.number,
+        instances: instances.collect(),
+        ..reply
+    })
+}
