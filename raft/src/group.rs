@@ -28,7 +28,7 @@ use crate::log::GroupLog;
 use crate::machine::{self, Adapter, Durable, StateMachine};
 use crate::network::Network;
 use crate::proof::Voters;
-use crate::snapshot::{Incoming, Outgoing};
+use crate::snapshot::{Copies, Incoming, Outgoing};
 use crate::types::{Batch, ElementId, GroupId, InstanceId, LeaderId, Member, StoredMembership, Types};
 
 pub(crate) type RaftHandle = Raft<Types, Adapter>;
@@ -233,6 +233,11 @@ impl Group {
     pub fn is_voter(&self) -> bool {
         let own = self.inner.element;
         self.inner.raft.metrics().borrow_watched().membership_config.voter_ids().any(|voter| voter == own)
+    }
+
+    /// Copies that this element receives from its leader.
+    pub fn copies(&self) -> Copies {
+        self.inner.incoming.copies()
     }
 
     /// Index of the last entry in this element's log.

@@ -24,6 +24,7 @@ pub use group::{COMMAND_BYTES_MAX, Group, GroupOptions, Lost, QUORUM_WAIT};
 pub use host::{RaftHost, RaftTimes};
 pub use machine::{Committed, MachineFailed, StateMachine};
 pub use network::FIRST_FREE_SERVICE;
+pub use snapshot::Copies;
 pub use types::{ElementId, GroupId, InstanceId, Member};
 
 /// Ends the process because a replica can no longer be trusted: its disk failed, or an invariant of consensus is broken. Whatever

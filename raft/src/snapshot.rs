@@ -36,6 +36,9 @@ const OFFERS_MAX: usize = 2;
 /// How long a checkpoint waits for its broken transfer to go on.
 const KEEP: Duration = Duration::from_secs(120);
 
+/// A transfer of which nothing has come for so long counts as given up: another leader may have found that the log is enough.
+const GIVEN_UP: Duration = Duration::from_secs(5);
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct FileOffer {
     name: String,
@@ -248,11 +251,38 @@ struct Shared {
     directory: PathBuf,
     /// Copies under way. Held while files are written, so that pieces that came over a broken and a new connection do not mix.
     offers: Mutex<Vec<(Uuid, Vec<FileOffer>)>>,
+    copies: Mutex<Copies>,
+    /// When the last piece came.
+    moved: Mutex<Option<Instant>>,
+}
+
+/// Copies that an element has received since it was started, for displays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Copies {
+    /// Bytes received of the copy under way, and all of its bytes.
+    pub receiving: Option<(u64, u64)>,
+    /// How many were installed.
+    pub installed: u64,
 }
 
 impl Incoming {
     pub(crate) fn new(directory: PathBuf) -> Self {
-        Self { shared: Arc::new(Shared { directory, offers: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared {
+                directory,
+                offers: Mutex::default(),
+                copies: Mutex::default(),
+                moved: Mutex::default(),
+            }),
+        }
+    }
+
+    pub(crate) fn copies(&self) -> Copies {
+        let mut copies = *self.shared.copies.lock();
+        if self.shared.moved.lock().is_none_or(|moved| moved.elapsed() > GIVEN_UP) {
+            copies.receiving = None;
+        }
+        copies
     }
 
     /// Handles one message; `install` is given the complete copy.
@@ -271,7 +301,10 @@ impl Incoming {
                 let answer = install(vote, directory.clone(), state).await;
                 // The machine may have consumed it, or not wanted it.
                 drop(tokio::task::spawn_blocking(move || std::fs::remove_dir_all(directory)).await);
-                Answer::Installed(answer?)
+                let answer = answer?;
+                let mut copies = self.shared.copies.lock();
+                *copies = Copies { receiving: None, installed: copies.installed + 1 };
+                Answer::Installed(answer)
             }
         };
         Ok(codec::to_bytes(&answer))
@@ -322,7 +355,10 @@ impl Shared {
             }
         }
         let have = |file: &FileOffer| std::fs::metadata(directory.join(&file.name)).map_or(0, |m| m.len());
-        Ok(files.iter().map(have).collect())
+        let have: Vec<u64> = files.iter().map(have).collect();
+        *self.moved.lock() = Some(Instant::now());
+        self.copies.lock().receiving = Some((have.iter().sum(), files.iter().map(|file| file.bytes).sum()));
+        Ok(have)
     }
 
     fn chunk(&self, id: Uuid, number: u32, offset: u64, data: &[u8]) -> Result<(), io::Error> {
@@ -347,6 +383,10 @@ impl Shared {
         }
         if end == offer.bytes {
             file.sync_all()?;
+        }
+        *self.moved.lock() = Some(Instant::now());
+        if let Some((received, _)) = &mut self.copies.lock().receiving {
+            *received += data.len() as u64;
         }
         Ok(())
     }

@@ -30,8 +30,10 @@ const LOG_LINES: usize = 60;
 /// What a test wants of its grid.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Number of instances, all with both roles.
+    /// Number of instances, all with the data role.
     pub instances: usize,
+    /// How many of them, from the first on, manage too; `None`: all.
+    pub managers: Option<usize>,
     /// Copies of every row.
     pub k: u32,
     /// Replica sets of the database.
@@ -47,7 +49,15 @@ pub struct Options {
 impl Default for Options {
     /// Three instances that each hold a copy of everything, in three replica sets.
     fn default() -> Options {
-        Options { instances: 3, k: 3, replica_sets: 3, proxied: false, config: String::new(), failpoints: Vec::new() }
+        Options {
+            instances: 3,
+            managers: None,
+            k: 3,
+            replica_sets: 3,
+            proxied: false,
+            config: String::new(),
+            failpoints: Vec::new(),
+        }
     }
 }
 
@@ -119,6 +129,7 @@ impl Grid {
         let places: Vec<[u16; 3]> =
             (0..options.instances).map(|_| [ports.take(), ports.take(), ports.take()]).collect();
         let address = |[_, peer, proxy]: [u16; 3]| format!("127.0.0.1:{}", if options.proxied { proxy } else { peer });
+        let managers = options.managers.unwrap_or(options.instances);
         let mut instances = Vec::new();
         for (index, place) in places.iter().enumerate() {
             let (number, [sql_port, peer_port, proxy_port]) = (index + 1, *place);
@@ -129,8 +140,8 @@ impl Grid {
                 sql_listen: format!("127.0.0.1:{sql_port}"),
                 peer_listen: format!("127.0.0.1:{peer_port}"),
                 peer_address: address(*place),
-                management: true,
-                management_peers: places.iter().map(|place| address(*place)).collect(),
+                management: index < managers,
+                management_peers: places.iter().take(managers).map(|place| address(*place)).collect(),
                 extra: extra.clone(),
             };
             if options.proxied {

@@ -141,6 +141,15 @@ impl Element {
         self.group.read().clone()
     }
 
+    /// What is missing of the store's files, if somebody removed them while it is open. RocksDB notices only when it needs another file.
+    pub fn missing_files(&self) -> Option<PathBuf> {
+        let current = self.directory.join(CURRENT);
+        // Replaced by renaming, so that it is there at any moment.
+        let Ok(generation) = std::fs::read_to_string(&current) else { return Some(current) };
+        let store = self.directory.join(generation.trim());
+        (!store.is_dir()).then_some(store)
+    }
+
     /// Stops the group and closes the store; the element serves nothing any more.
     pub async fn close(self: Arc<Self>) -> Result<(), MachineFailed> {
         let group = self.group.write().take();

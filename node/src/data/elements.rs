@@ -1,10 +1,9 @@
 //! The elements of this instance: brings each to what management ordered, one small step at a time, and says how far it is.
 //!
 //! Orders are levels. One task an element compares the newest order with what is, takes the next step, and waits for news; a step that failed is repeated
-//! only when the order's attempt rises or the process starts anew. The same task does the element's regular duties: the transactions'
-//! timers, handing leadership to the preferred leader, flushing and letting go of old log entries.
+//! only when the order's attempt rises or the process starts anew. The same task does the element's regular duties.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,24 +23,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::duties::Duties;
 use super::element::{Element, OpenError, Patience};
-use super::membership::Membership;
 use crate::instance::directory::{DataDirectory, bytes_of};
 
 /// How often an element's transactions look at their timers.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How often leadership is compared with what is preferred.
-const LEADERSHIP_INTERVAL: Duration = Duration::from_secs(1);
+/// How long each founder gives the one before it to found their group.
+const FOUNDING_TURN: Duration = Duration::from_secs(2);
 
-/// A leader that has just come to lead keeps leading for a while, so that failures close to each other do not make it wander.
-const LEADERSHIP_REST: Duration = Duration::from_secs(3);
-
-/// So much longer while large transactions are under way here, which would have to begin anew.
-const STAGED_PATIENCE: Duration = Duration::from_secs(300);
-
-/// How often a store is flushed, so that a restart replays little and old log entries can go. More often if log is kept for less.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
+/// How long an element that has to give up leadership waits until another one leads.
+const HANDING_OVER_MAX: Duration = Duration::from_secs(1);
 
 /// Gives an element the way to its database's other sets.
 pub type SetsOf = Box<dyn Fn(u32) -> Arc<dyn Sets> + Send + Sync>;
@@ -90,6 +83,14 @@ struct State {
     /// The attempt at which the last step failed.
     failed_at: Option<u32>,
     element: Option<Arc<Element>>,
+    /// When its group was started.
+    started: Option<Instant>,
+}
+
+impl State {
+    fn loading_for(&self) -> Duration {
+        self.started.map_or(Duration::ZERO, |started| started.elapsed())
+    }
 }
 
 impl Elements {
@@ -133,7 +134,7 @@ impl Elements {
             }
             let exists = self.surroundings.directory.element(order.element).exists();
             let status = if exists || order.created { Status::Unloaded } else { Status::Uncreated };
-            let state = State { status, message: String::new(), failed_at: None, element: None };
+            let state = State { status, message: String::new(), failed_at: None, element: None, started: None };
             let entry =
                 Arc::new(Entry { order: Mutex::new(order.clone()), state: Mutex::new(state), news: Notify::new() });
             entries.insert(order.element, entry.clone());
@@ -264,8 +265,17 @@ async fn work(elements: Arc<Elements>, entry: Arc<Entry>) {
         tokio::select! {
             () = entry.news.notified() => {}
             () = tokio::time::sleep(TICK), if state.element.is_some() || is_waiting(&state, &order) => {
-                if let Some(element) = &state.element {
-                    duties.perform(element, &order, &elements.surroundings).await;
+                let Some(element) = state.element.clone() else { continue };
+                match element.missing_files() {
+                    None => duties.perform(&element, &order, &elements.surroundings).await,
+                    Some(missing) => {
+                        let (database, set) = (&order.database_name, order.set);
+                        let missing = missing.display();
+                        tracing::error!(database, set, element = order.element, %missing, "the files of a running element are gone");
+                        // Closing waits until nobody holds the element.
+                        drop(state);
+                        abandon(&elements, &entry, &order, element).await;
+                    }
                 }
             }
             () = elements.stop.cancelled() => {
@@ -313,11 +323,22 @@ async fn step(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) -> 
             true
         }
         (Goal::Open | Goal::Loaded, Status::Loading) => {
-            let caught_up = state.element.as_ref().and_then(|e| e.group()).is_some_and(|group| caught_up(&group));
-            if caught_up {
-                elements.set_status(entry, Status::Loaded, "");
+            let Some(group) = state.element.as_ref().and_then(|element| element.group()) else { return false };
+            match loading(&group) {
+                None => {
+                    let from = if group.copies().installed > 0 { "a copy and the log" } else { "the log" };
+                    elements.set_status(entry, Status::Loaded, format!("caught up from {from}"));
+                    true
+                }
+                Some(progress) => {
+                    entry.state.lock().message = progress;
+                    let patience = founding_patience(order);
+                    if group.members().is_empty() && patience.is_some_and(|patience| state.loading_for() >= patience) {
+                        found(elements, &group, order).await;
+                    }
+                    false
+                }
             }
-            caught_up
         }
         (Goal::Open | Goal::Loaded, Status::OpenFailed) | (Goal::Open, Status::Closing) => {
             elements.set_status(entry, Status::Loaded, "");
@@ -364,11 +385,19 @@ async fn step(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) -> 
     }
 }
 
-/// It is a member, a leader is known, and everything that this element's log held when it was asked is applied.
-fn caught_up(group: &Group) -> bool {
-    group.members().contains_key(&group.element())
-        && group.leader_hint().is_some()
-        && *group.watch_applied().borrow() >= group.last_index()
+/// How far an element has come with loading; `None` once it is a member, knows a leader and has applied everything that its own log holds.
+fn loading(group: &Group) -> Option<String> {
+    if let Some((received, all)) = group.copies().receiving {
+        return Some(format!("receiving a copy: {} of {} MiB", received >> 20, all >> 20));
+    }
+    if !group.members().contains_key(&group.element()) {
+        return Some("waiting to be let in by its replica set".to_owned());
+    }
+    if group.leader_hint().is_none() {
+        return Some("waiting for a leader of its replica set".to_owned());
+    }
+    let left = group.last_index().saturating_sub(*group.watch_applied().borrow());
+    (left > 0).then(|| format!("catching up from the log: {left} entries to go"))
 }
 
 async fn load(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) {
@@ -393,7 +422,8 @@ async fn load(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) {
             let sets = elements.sets.get().expect("elements are connected before orders come");
             element.attach(group, &sets(order.database));
             elements.serving.write().insert((order.database, order.set), element.clone());
-            entry.state.lock().element = Some(element);
+            let mut state = entry.state.lock();
+            (state.element, state.started) = (Some(element), Some(Instant::now()));
         }
         Err(error) => elements.set_status(entry, Status::LoadFailed, error.to_string()),
     }
@@ -410,19 +440,52 @@ async fn start_group(
         scratch: surroundings.directory.scratch(order.element),
         machine: element.clone(),
     };
-    let founds = order.founder && order.preferred_leader == order.element;
-    let members: BTreeMap<_, _> =
-        order.members.iter().map(|place| (place.element, Member { instance: place.instance })).collect();
     let raft = surroundings.raft.clone();
     // openraft spawns its tasks where it is started; they belong to the runtime of consensus.
-    let started = surroundings.raft_runtime.spawn(async move {
-        let group = raft.start_group(options).await?;
-        if founds {
-            group.initialize(members).await?;
-        }
-        Ok(group)
-    });
+    let started = surroundings.raft_runtime.spawn(async move { raft.start_group(options).await });
     started.await.map_err(std::io::Error::other)?
+}
+
+/// How long an element that knows nobody waits before it founds its group; `None` if that is not for it to do. The preferred leader begins at once;
+/// where its instance is down, the others do, one after the other. All write the same first entry, so that several may.
+fn founding_patience(order: &ElementOrder) -> Option<Duration> {
+    let place = |element| order.members.iter().position(|member| member.element == element);
+    let (own, first) = (place(order.element)?, place(order.preferred_leader)?);
+    let turn = (own + order.members.len() - first) % order.members.len();
+    order.founder.then(|| FOUNDING_TURN * u32::try_from(turn).unwrap_or(u32::MAX))
+}
+
+async fn found(elements: &Elements, group: &Group, order: &ElementOrder) {
+    let members: BTreeMap<_, _> =
+        order.members.iter().map(|place| (place.element, Member { instance: place.instance })).collect();
+    let founding = {
+        let group = group.clone();
+        elements.surroundings.raft_runtime.spawn(async move { group.initialize(members).await })
+    };
+    let founded = founding.await.map_err(std::io::Error::other).and_then(|founded| founded);
+    if let Err(error) = founded {
+        tracing::warn!(group = %group.id(), %error, "cannot found the group");
+    }
+}
+
+/// Its files were removed while it ran: it hands over what it leads, so that nobody notices, and is closed. Loading it anew then tells what is
+/// missing, and another element takes its place.
+async fn abandon(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder, element: Arc<Element>) {
+    if let Some(group) = element.group().filter(|group| group.term().is_some()) {
+        let mut leader = group.watch_leader();
+        for member in order.members.iter().filter(|member| member.element != order.element) {
+            match group.transfer_leader(member.element).await {
+                Ok(()) => {
+                    let handed_over = leader.wait_for(|leader| *leader == Some(member.element));
+                    drop(tokio::time::timeout(HANDING_OVER_MAX, handed_over).await);
+                    break;
+                }
+                Err(error) => tracing::debug!(group = %group.id(), %error, "cannot hand over leadership"),
+            }
+        }
+    }
+    drop(element);
+    unload(elements, entry, order).await;
 }
 
 async fn unload(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) {
@@ -456,94 +519,5 @@ fn destroy(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) {
     match result {
         Ok(()) => elements.set_status(entry, Status::Destroyed, ""),
         Err(why) => elements.set_status(entry, Status::DestroyFailed, why),
-    }
-}
-
-/// What a running element does regularly.
-#[derive(Default)]
-struct Duties {
-    /// How long the log was at each flush within the retention, oldest first.
-    marks: VecDeque<Mark>,
-    membership: Membership,
-    leading_since: Option<Instant>,
-    leadership_at: Option<Instant>,
-    flushed_at: Option<Instant>,
-}
-
-/// The log at one moment: the element's last entry, and what the instance had appended to all its logs.
-struct Mark {
-    at: Instant,
-    index: u64,
-    appended: u64,
-}
-
-fn due(at: &mut Option<Instant>, interval: Duration) -> bool {
-    let now = Instant::now();
-    match at {
-        Some(before) if now.duration_since(*before) < interval => false,
-        _ => at.replace(now).is_some(),
-    }
-}
-
-impl Duties {
-    async fn perform(&mut self, element: &Arc<Element>, order: &ElementOrder, surroundings: &Surroundings) {
-        element.replica().tick();
-        let Some(group) = element.group() else { return };
-        match (group.term(), self.leading_since) {
-            (Some(_), None) => self.leading_since = Some(Instant::now()),
-            (None, Some(_)) => {
-                self.leading_since = None;
-                self.membership.stop();
-            }
-            _ => {}
-        }
-        if due(&mut self.leadership_at, LEADERSHIP_INTERVAL) {
-            self.hand_over(element, &group, order, surroundings).await;
-            if self.leading_since.is_some() {
-                self.membership.look(&group, order, &surroundings.raft_runtime);
-            }
-        }
-        if due(&mut self.flushed_at, FLUSH_INTERVAL.min(surroundings.log_retention_time))
-            && let Err(error) = group.flush_and_purge(self.retained(&group, surroundings)).await
-        {
-            tracing::warn!(element = order.element, %error, "cannot flush");
-        }
-    }
-
-    /// How many entries are kept for members that are behind: those within the retention, by bytes of the instance's whole log and by time.
-    fn retained(&mut self, group: &Group, surroundings: &Surroundings) -> u64 {
-        let now =
-            Mark { at: Instant::now(), index: group.last_index(), appended: surroundings.raft.log().appended_bytes() };
-        let outdated = |mark: &Mark| {
-            now.appended - mark.appended > surroundings.log_retention
-                || now.at.duration_since(mark.at) > surroundings.log_retention_time
-        };
-        // The newest outdated mark is where the retention begins; without one everything since the start is kept.
-        let mut begin = None;
-        while self.marks.front().is_some_and(outdated) {
-            begin = self.marks.pop_front().map(|mark| mark.index);
-        }
-        let index = now.index;
-        self.marks.push_back(now);
-        begin.map_or(u64::MAX, |begin| index.saturating_sub(begin))
-    }
-
-    /// Hands leadership to the preferred leader once that one is back and reachable.
-    async fn hand_over(&self, element: &Element, group: &Group, order: &ElementOrder, surroundings: &Surroundings) {
-        let rest = if element.replica().status().staged == 0 { LEADERSHIP_REST } else { STAGED_PATIENCE };
-        let rested = self.leading_since.is_some_and(|since| since.elapsed() >= rest);
-        if !rested || order.preferred_leader == order.element {
-            return;
-        }
-        let preferred = order.members.iter().find(|place| place.element == order.preferred_leader);
-        let Some(preferred) = preferred else { return };
-        let peers = surroundings.raft.peers();
-        let up = peers.incoming().borrow().contains_key(&preferred.instance);
-        if up && peers.unreachable(preferred.instance) == Some(false) {
-            tracing::info!(group = %group.id(), to = preferred.element, "handing over leadership");
-            if let Err(error) = group.transfer_leader(preferred.element).await {
-                tracing::warn!(group = %group.id(), %error, "cannot hand over leadership");
-            }
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod database;
+mod duties;
 pub mod element;
 pub mod elements;
 pub mod errors;

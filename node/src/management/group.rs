@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use quorate_management::orders::{Orders, orders};
 use quorate_management::service::PortError;
 use quorate_management::status::LiveView;
-use quorate_management::{Command, ElementNumber, InstanceNumber, Millis, Model, Refused, Reply, repair};
+use quorate_management::{Command, ElementNumber, InstanceNumber, Millis, Model, Refused, Reply, Status, repair};
 use quorate_raft::peers::Peers;
 use quorate_raft::{Group, QUORUM_WAIT};
 use tokio::sync::watch;
@@ -167,7 +167,10 @@ impl ManagementGroup {
         }
         let leaders: BTreeMap<_, ElementNumber> =
             leaders.into_iter().map(|(key, (_, element))| (key, element)).collect();
-        LiveView { now_ms: now_ms(), active: self.active(), unreachable, leaders, notes: BTreeMap::new() }
+        let reports = heard.values().flat_map(|heard| &heard.report.elements.elements);
+        let loading = reports.filter(|element| element.status == Status::Loading && !element.message.is_empty());
+        let notes = loading.map(|element| (element.element, element.message.clone())).collect();
+        LiveView { now_ms: now_ms(), active: self.active(), unreachable, leaders, notes }
     }
 
     /// Instances that do not answer, with the reason.

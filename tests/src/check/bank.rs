@@ -4,8 +4,9 @@
 //! The tables are those of TPC-B in small: each transfer also adds a row with its amount to a history table, so that at the end
 //! balances can be derived from it.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -28,6 +29,15 @@ pub struct Counts {
     pub unknown: AtomicU64,
     /// Readings of the total, each of which was right.
     pub totals: AtomicU64,
+    /// SQLSTATEs of all refusals, those of readers too; `none` for a connection that failed or broke.
+    pub states: Mutex<BTreeSet<String>>,
+}
+
+impl Counts {
+    fn refused_with(&self, failure: &Failure) {
+        let state = failure.code().unwrap_or("none").to_owned();
+        self.states.lock().expect("no holder panics").insert(state);
+    }
 }
 
 /// A running load of transfers and readings.
@@ -140,6 +150,7 @@ async fn transfers(
             Err(Failure::Unknown(_)) => counts.unknown.fetch_add(1, Ordering::Relaxed),
             Err(failure) => {
                 expected(&failure)?;
+                counts.refused_with(&failure);
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 counts.refused.fetch_add(1, Ordering::Relaxed)
             }
@@ -173,7 +184,10 @@ async fn totals(mut session: Session, counts: Arc<Counts>, stop: Arc<AtomicBool>
             }
             Ok(total) => return Err(format!("a reader saw {total} in all instead of {}", accounts * OPENING)),
             Err(Failure::Unknown(_)) => {}
-            Err(failure) => expected(&failure)?,
+            Err(failure) => {
+                expected(&failure)?;
+                counts.refused_with(&failure);
+            }
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -7,7 +7,7 @@ use quorate_tests::grid::{DATABASE, Grid, SETTLE};
 use quorate_tests::wait::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn status_shows_an_exit_within_a_second_and_the_return() {
+async fn t25_status_shows_an_exit_within_a_second_and_the_return() {
     let mut grid = Grid::start().await;
     let status_of = async |grid: &Grid, number: usize| {
         let status = grid.status().await?;
@@ -32,7 +32,7 @@ async fn status_shows_an_exit_within_a_second_and_the_return() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_four_sections_of_a_healthy_database_are_there_in_order() {
+async fn t05_t06_t07_t08_t09_the_four_sections_of_a_healthy_database_are_there_in_order() {
     let grid = Grid::start().await;
     let text = grid.admin().run(&["dbStatus", DATABASE, "-all"]).await.done().unwrap();
     let mut rest = text.as_str();
@@ -86,7 +86,7 @@ async fn nobody_there_is_told_apart_from_a_refusal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_element_whose_files_are_lost_is_replaced_without_an_operator() {
+async fn t23_t58_an_element_whose_files_are_lost_is_replaced_without_an_operator() {
     let mut grid = Grid::start().await;
     grid.session(1)
         .batch("CREATE TABLE t (id bigint PRIMARY KEY); INSERT INTO t SELECT i FROM generate_series(1, 300) AS g(i)")

@@ -65,7 +65,7 @@ async fn crash(grid: &mut Grid, victim: usize, through: usize, failpoint: &str) 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_dies_before_all_prepared_leaves_nothing() {
+async fn t77_a_gateway_that_dies_before_all_prepared_leaves_nothing() {
     let mut grid = grid_with_rows().await;
     let (before, after, told) = crash(&mut grid, 2, 2, "gateway.before_prepare").await;
     assert_eq!(after, before, "participants without a prepare record mean rollback");
@@ -83,7 +83,7 @@ async fn a_gateway_that_dies_while_others_prepare_leaves_all_or_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_dies_after_all_prepared_has_committed() {
+async fn t76_a_gateway_that_dies_after_all_prepared_has_committed() {
     let mut grid = grid_with_rows().await;
     for failpoint in ["gateway.after_prepares", "gateway.before_outcomes"] {
         let (before, after, _) = crash(&mut grid, 2, 2, failpoint).await;
@@ -93,7 +93,7 @@ async fn a_gateway_that_dies_after_all_prepared_has_committed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_all_die_after_all_prepared_it_is_committed_at_their_return() {
+async fn t74_t76_when_all_die_after_all_prepared_it_is_committed_at_their_return() {
     let mut grid = grid_with_rows().await;
     grid.kill(2);
     grid.restart_with(2, &["gateway.after_prepares=exit".to_owned()]);
@@ -115,7 +115,7 @@ async fn when_all_die_after_all_prepared_it_is_committed_at_their_return() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_participant_that_dies_while_the_outcome_is_found_out_takes_it_over_from_the_others() {
+async fn t75_t78_a_participant_that_dies_while_the_outcome_is_found_out_takes_it_over_from_the_others() {
     let mut grid = grid_with_rows().await;
     for (before, failpoint) in (0..).zip(["element.before_outcome", "element.after_outcome"]) {
         for (number, failpoint) in [(2, "gateway.after_prepares"), (3, failpoint)] {

@@ -32,7 +32,7 @@ async fn progress(bank: &Bank, transfers: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_instance_killed_once_under_transfers() {
+async fn t40_each_instance_killed_once_under_transfers() {
     let mut grid = Grid::start().await;
     let gateways = grid.gateways();
     Bank::create(&gateways, ACCOUNTS).await.unwrap();
@@ -55,7 +55,7 @@ async fn each_instance_killed_once_under_transfers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_instances_killed_at_once_lose_nothing_acknowledged() {
+async fn t71_t104_all_instances_killed_at_once_lose_nothing_acknowledged() {
     let mut grid = Grid::start().await;
     let gateways = grid.gateways();
     Bank::create(&gateways, ACCOUNTS).await.unwrap();
@@ -108,7 +108,7 @@ async fn ids(gateways: &Gateways) -> BTreeSet<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_leader_stalls_sessions_elsewhere_for_less_than_two_seconds() {
+async fn t39_d05_a_lost_leader_stalls_sessions_elsewhere_for_less_than_two_seconds() {
     let mut grid = Grid::start().await;
     let gateways = grid.gateways();
     gateways.session(0).batch("CREATE TABLE entry (id bigint PRIMARY KEY) DISTRIBUTE BY HASH (id)").await.unwrap();

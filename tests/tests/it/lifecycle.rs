@@ -6,6 +6,7 @@ use std::time::Duration;
 use quorate_proto::admin::DatabaseStatus;
 use quorate_tests::grid::{DATABASE, Grid, Options, SETTLE};
 use quorate_tests::wait::eventually;
+use tokio::sync::Mutex;
 
 /// Waits until the status satisfies a condition.
 async fn until(grid: &Grid, database: &str, what: &str, condition: impl Fn(&DatabaseStatus) -> bool) -> DatabaseStatus {
@@ -250,8 +251,9 @@ async fn t60_open_transactions_are_found_and_ended() {
     waiting.await.unwrap().expect("what it held up goes on");
     assert_eq!(idle.number("SELECT v FROM t WHERE id = 1").await.unwrap(), 10, "it was rolled back");
     let session = id.split('.').nth(1).unwrap().parse::<i64>().unwrap();
+    let holder = Mutex::new(holder);
     eventually("its session has ended, and the client gets another one", SETTLE, async || {
-        anyhow::ensure!(holder.number("SELECT pg_backend_pid()").await? != session, "it is the same");
+        anyhow::ensure!(holder.lock().await.number("SELECT pg_backend_pid()").await? != session, "it is the same");
         Ok(())
     })
     .await;
@@ -296,8 +298,9 @@ async fn sessions_are_disconnected_with_as_much_regard_as_asked_for() {
     assert_eq!(new.number("SELECT count(*) FROM t").await.unwrap(), 2, "what was open is rolled back");
     let pid = new.number("SELECT pg_backend_pid()").await.unwrap();
     grid.admin().run(&["dbDisconnect", DATABASE, "-abort", "-wait"]).await.done().unwrap();
+    let new = Mutex::new(new);
     eventually("the client gets another session", SETTLE, async || {
-        anyhow::ensure!(new.number("SELECT pg_backend_pid()").await? != pid, "it is the same");
+        anyhow::ensure!(new.lock().await.number("SELECT pg_backend_pid()").await? != pid, "it is the same");
         Ok(())
     })
     .await;
@@ -353,7 +356,7 @@ async fn a_way_that_was_begun_is_gone_to_its_end_although_the_active_management_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t38_the_way_back_of_an_element_can_be_followed() {
+async fn t38_t103_the_way_back_of_an_element_can_be_followed() {
     let mut grid = Grid::start_with(Options { proxied: true, ..Options::default() }).await;
     grid.kill(3);
     until(&grid, DATABASE, "its elements are down", |status| count(status, "down") == 3).await;

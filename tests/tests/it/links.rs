@@ -13,7 +13,7 @@ fn proxied() -> Options {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_isolated_instance_neither_serves_nor_holds_the_others_up() {
+async fn t21_an_isolated_instance_neither_serves_nor_holds_the_others_up() {
     let grid = Grid::start_with(proxied()).await;
     grid.session(1)
         .batch("CREATE TABLE t (id bigint PRIMARY KEY, v bigint); INSERT INTO t VALUES (1, 0)")
@@ -77,7 +77,7 @@ async fn money_stays_right_while_links_are_cut_in_one_direction_and_slowed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_connections_broken_at_once_are_made_again_without_a_restart() {
+async fn t19_all_connections_broken_at_once_are_made_again_without_a_restart() {
     let grid = Grid::start_with(proxied()).await;
     grid.session(1).batch("CREATE TABLE t (id bigint PRIMARY KEY)").await.unwrap();
     for number in 1..=3 {

@@ -36,7 +36,7 @@ async fn readable(grid: &Grid, through: usize) -> BTreeSet<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_set_that_is_gone_takes_only_its_own_rows_with_it() {
+async fn t65_t66_t68_t69_t70_a_replica_set_that_is_gone_takes_only_its_own_rows_with_it() {
     let mut grid = Grid::start_with(Options { instances: 6, k: 3, replica_sets: 2, ..Options::default() }).await;
     let (here, there) = (instances_of(&grid, 1).await, instances_of(&grid, 2).await);
     assert!(here.len() == 3 && there.len() == 3 && here.iter().all(|n| !there.contains(n)), "{here:?}, {there:?}");
@@ -62,10 +62,22 @@ async fn a_replica_set_that_is_gone_takes_only_its_own_rows_with_it() {
     }
     assert_eq!(session.refused("UPDATE t SET v = v + 1").await, "58000");
     assert_eq!(session.refused("SELECT sum(v) FROM t").await, "58000");
+    // A table lives in all sets: none can be made now.
+    assert_eq!(session.refused("CREATE TABLE u (id bigint PRIMARY KEY)").await, "58000");
+    // What only reads and writes rows of the other set goes on, whatever the statement.
+    let (one, two) = (found.first().unwrap(), found.last().unwrap());
+    session
+        .batch(&format!("UPDATE t SET v = v + (SELECT 0 * v FROM t WHERE id = {one}) WHERE id = {two}"))
+        .await
+        .unwrap();
+    session.batch(&format!("DELETE FROM t WHERE id = {one}")).await.unwrap();
+    session.batch(&format!("INSERT INTO t SELECT {one}, {one} * v / {two} FROM t WHERE id = {two}")).await.unwrap();
     for number in [there[0], there[1]] {
         grid.restart(number);
     }
     grid.settled().await;
+    assert_eq!(session.refused("SELECT * FROM u").await, "42P01", "the refused table left nothing behind");
+    session.batch("CREATE TABLE u (id bigint PRIMARY KEY)").await.unwrap();
     assert_eq!(readable(&grid, here[1]).await.len(), ROWS as usize);
     assert_eq!(session.number("SELECT sum(v) FROM t").await.unwrap(), ROWS * (ROWS + 1) / 2 * 10);
     grid.admin().run(&["dbVerify", DATABASE]).await.done().unwrap();

@@ -1,0 +1,327 @@
+//! Recovery by itself: files that vanish, instances that come back behind the others, failures in several replica sets, links that break and heal.
+//! Nobody types a command; sessions notice a 40001 at most.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use quorate_proto::admin::DatabaseStatus;
+use quorate_tests::check::bank::Bank;
+use quorate_tests::grid::{Grid, Options, SETTLE};
+use quorate_tests::proxy::Link;
+use quorate_tests::sql::{Failure, retried};
+use quorate_tests::wait::eventually;
+
+const ACCOUNTS: i64 = 60;
+
+async fn progress(bank: &Bank, transfers: u64) {
+    let target = bank.committed() + transfers;
+    eventually(&format!("{transfers} more transfers"), SETTLE, async || {
+        anyhow::ensure!(bank.committed() >= target, "{} of {target}; {:?}", bank.committed(), bank.counts);
+        Ok(())
+    })
+    .await;
+}
+
+/// What clients were refused with so far.
+fn states(bank: &Bank) -> BTreeSet<String> {
+    bank.counts.states.lock().unwrap().clone()
+}
+
+fn number_of(instance: &str) -> usize {
+    instance.trim_start_matches("instance").parse().unwrap()
+}
+
+/// The instances that hold elements of this set.
+fn instances_of(status: &DatabaseStatus, set: u32) -> Vec<usize> {
+    let of_set = status.elements.iter().filter(|element| element.replica_set == set);
+    of_set.map(|element| number_of(&element.instance)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t58_t59_the_files_of_running_elements_are_deleted_under_load_and_nobody_notices() {
+    let mut grid = Grid::start().await;
+    let gateways = grid.gateways();
+    Bank::create(&gateways, ACCOUNTS).await.unwrap();
+    grid.session(1)
+        .batch(
+            "CREATE TABLE ballast (id bigint PRIMARY KEY, v text) DISTRIBUTE BY HASH (id); \
+             INSERT INTO ballast SELECT i, repeat(md5(i::text), 8) FROM generate_series(1, 20000) AS g(i)",
+        )
+        .await
+        .unwrap();
+    grid.expect_error("the files of a running element are gone");
+    grid.expect_error("files lost or damaged");
+    let bank = Bank::start(&gateways, ACCOUNTS, 6, 2, 31);
+    progress(&bank, 100).await;
+    // A follower's files, then a leader's.
+    for leads in [false, true] {
+        let status = grid.status().await.unwrap();
+        let lost = status.elements.iter().find(|element| element.leader == leads).unwrap().clone();
+        let place = grid.instance(number_of(&lost.instance)).data().join("elements").join(lost.number.to_string());
+        let (begin, before) = (Instant::now(), bank.committed());
+        std::fs::remove_dir_all(&place).unwrap();
+        eventually("another element has taken its place", Duration::from_secs(60), async || {
+            let status = grid.status().await?;
+            let of_set = status.elements.iter().filter(|element| element.replica_set == lost.replica_set);
+            let mut here = of_set.filter(|element| element.instance == lost.instance);
+            anyhow::ensure!(
+                here.any(|element| element.number > lost.number && element.status == "opened"),
+                "{:?}",
+                status.elements.iter().map(|e| (&e.instance, e.number, &e.status, &e.message)).collect::<Vec<_>>()
+            );
+            Ok(())
+        })
+        .await;
+        grid.settled().await;
+        let (seconds, during) = (begin.elapsed().as_secs_f64(), bank.committed() - before);
+        assert!(during > 0, "nothing was committed in the {seconds:.1} s of the rebuild");
+        assert!(!place.exists(), "the lost element's directory is not made again");
+        progress(&bank, 100).await;
+    }
+    let refusals = states(&bank);
+    assert!(refusals.iter().all(|state| state == "40001"), "a session saw more than a retry: {refusals:?}");
+    let counts = bank.finish().await.unwrap();
+    assert_eq!(counts.unknown.load(Ordering::Relaxed), 0, "every outcome was known");
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t39_t41_t55_t56_t57_d07_an_element_that_was_away_catches_up_from_the_log_and_serves_again() {
+    let mut grid = Grid::start().await;
+    grid.session(1).batch("CREATE TABLE before (id bigint PRIMARY KEY)").await.unwrap();
+    let away = grid.leader(2).await;
+    let here = away % 3 + 1;
+    grid.kill(away);
+    let mut session = grid.session(here);
+    // Changes of tables and rows go on without it.
+    retried(SETTLE, || async {
+        let mut session = grid.session(here);
+        session
+            .batch("CREATE TABLE IF NOT EXISTS meanwhile (id bigint PRIMARY KEY, v text) DISTRIBUTE BY HASH (id)")
+            .await
+    })
+    .await
+    .unwrap();
+    for first in (0..4000).step_by(400) {
+        let last = first + 400;
+        session
+            .batch(&format!(
+                "INSERT INTO meanwhile SELECT i, md5(i::text) FROM generate_series({first} + 1, {last}) AS g(i)"
+            ))
+            .await
+            .unwrap();
+    }
+    session.batch("DROP TABLE before").await.unwrap();
+    grid.restart(away);
+    let returned = eventually("its elements are open again", SETTLE, async || {
+        let status = grid.status().await?;
+        let mut its = status.elements.iter().filter(|element| number_of(&element.instance) == away);
+        anyhow::ensure!(its.all(|element| element.status == "opened"), "{:?}", status.verdict);
+        Ok(status)
+    })
+    .await;
+    // It comes back as a follower: its successors go on until it has proved itself.
+    let leading = returned.elements.iter().find(|element| element.replica_set == 2 && element.leader).unwrap();
+    assert_ne!(number_of(&leading.instance), away, "the old leader does not take over again at once");
+    let log = grid.log_text(away);
+    assert!(log.contains("caught up from the log") && !log.contains("a copy and the log"), "it was not copied");
+    assert!((1..=3).all(|number| !grid.log_text(number).contains("sending a copy")), "nobody copied anything");
+    grid.leaders_spread().await;
+    grid.settled().await;
+    grid.verify().await;
+    // It counts again: without another one it is needed for every majority.
+    grid.kill(here);
+    let mut session = grid.session(away);
+    assert_eq!(session.number("SELECT count(*) FROM meanwhile").await.unwrap(), 4000);
+    assert_eq!(session.refused("SELECT * FROM before").await, "42P01");
+    session.batch("INSERT INTO meanwhile VALUES (0, 'again')").await.unwrap();
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t73_t79_the_newest_element_decides_what_the_others_get() {
+    let mut grid = Grid::start_with(Options { replica_sets: 1, ..Options::default() }).await;
+    grid.session(1).batch("CREATE TABLE t (id bigint PRIMARY KEY)").await.unwrap();
+    let newest = grid.leader(1).await;
+    let (older, oldest) = (newest % 3 + 1, (newest + 1) % 3 + 1);
+    grid.kill(oldest);
+    let mut session = grid.session(newest);
+    for id in 1..=50 {
+        retried(SETTLE, || async { grid.session(newest).batch(&format!("INSERT INTO t VALUES ({id})")).await })
+            .await
+            .unwrap();
+    }
+    assert_eq!(session.number("SELECT count(*) FROM t").await.unwrap(), 50);
+    grid.kill(older);
+    grid.kill(newest);
+    // The one that knows nothing of the rows cannot go on alone, and says so.
+    grid.restart(oldest);
+    eventually("its SQL port says that it is not there yet", SETTLE, async || {
+        match grid.session(oldest).number("SELECT count(*) FROM t").await {
+            Err(Failure::Refused(Some(code), _)) if code.code() == "58000" || code.code() == "57P03" => Ok(()),
+            other => anyhow::bail!("{other:?}"),
+        }
+    })
+    .await;
+    grid.restart(newest);
+    eventually("both are open, with all rows", SETTLE, async || {
+        let count = grid.session(oldest).number("SELECT count(*) FROM t").await?;
+        anyhow::ensure!(count == 50, "{count} rows");
+        Ok(())
+    })
+    .await;
+    grid.restart(older);
+    grid.settled().await;
+    grid.verify().await;
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t42_d08_failures_in_several_replica_sets_at_once_and_again() {
+    let mut grid = Grid::start_with(Options { instances: 6, replica_sets: 2, ..Options::default() }).await;
+    let status = grid.status().await.unwrap();
+    let (first, second) = (instances_of(&status, 1), instances_of(&status, 2));
+    let gateways = grid.gateways();
+    Bank::create(&gateways, ACCOUNTS).await.unwrap();
+    let bank = Bank::start(&gateways, ACCOUNTS, 6, 1, 41);
+    progress(&bank, 100).await;
+    // The leaders of both sets, and after their return the leaders of then.
+    for round in 0..2 {
+        let victims = [grid.leader(1).await, grid.leader(2).await];
+        assert!(first.contains(&victims[0]) && second.contains(&victims[1]), "{victims:?}");
+        for victim in victims {
+            grid.kill(victim);
+        }
+        progress(&bank, 150).await;
+        let status = grid.status().await.unwrap();
+        let down = status.elements.iter().filter(|element| element.status == "down").count();
+        assert_eq!((down, status.load.as_str()), (2, "loaded-functional"), "round {round}: {}", status.verdict);
+        for victim in victims {
+            grid.restart(victim);
+        }
+        grid.settled().await;
+    }
+    progress(&bank, 100).await;
+    bank.finish().await.unwrap();
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t18_an_open_transaction_whose_link_breaks_is_rolled_back_and_its_repetition_succeeds() {
+    let grid = Grid::start_with(Options { proxied: true, ..Options::default() }).await;
+    let mut session = grid.session(1);
+    session.batch("CREATE TABLE t (id bigint PRIMARY KEY, v bigint) DISTRIBUTE BY HASH (id)").await.unwrap();
+    session.batch("INSERT INTO t SELECT i, 0 FROM generate_series(1, 12) AS g(i)").await.unwrap();
+    session.batch("BEGIN; UPDATE t SET v = v + 1").await.unwrap();
+    for link in [Link::Refused, Link::Open(Duration::ZERO)] {
+        grid.network().set_between(1, [2], link);
+    }
+    // Its locks at the leader on the other side went with the connection.
+    let outcome = session.batch("UPDATE t SET v = v + 1; COMMIT").await;
+    let done = match outcome {
+        Err(Failure::Refused(Some(code), text)) => {
+            assert_eq!(code.code(), "40001", "{text}");
+            session.batch("ROLLBACK").await.unwrap();
+            false
+        }
+        Ok(()) => true,
+        other => panic!("{other:?}"),
+    };
+    if !done {
+        retried(SETTLE, || async {
+            let mut session = grid.session(1);
+            session.batch("BEGIN; UPDATE t SET v = v + 1; UPDATE t SET v = v + 1; COMMIT").await
+        })
+        .await
+        .unwrap();
+    }
+    assert_eq!(session.number("SELECT sum(v) FROM t").await.unwrap(), 24, "once, not twice and not half");
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t20_t27_an_outage_of_five_seconds_heals_without_an_operator() {
+    let grid = Grid::start_with(Options { proxied: true, ..Options::default() }).await;
+    let gateways = grid.gateways();
+    Bank::create(&gateways, ACCOUNTS).await.unwrap();
+    let isolated = grid.leader(1).await;
+    let bank = Bank::start(&gateways, ACCOUNTS, 6, 1, 51);
+    progress(&bank, 100).await;
+    let healed = Instant::now() + Duration::from_secs(5);
+    grid.link_all(isolated, Link::Silent);
+    progress(&bank, 20).await;
+    tokio::time::sleep_until(healed.into()).await;
+    grid.network().heal();
+    grid.settled().await;
+    let status = grid.status().await.unwrap();
+    assert!(status.elements.iter().all(|element| element.status == "opened"), "{}", status.verdict);
+    progress(&bank, 100).await;
+    bank.finish().await.unwrap();
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t17_t102_nobody_gets_into_a_stopped_instance_and_everybody_into_the_next() {
+    let mut grid = Grid::start().await;
+    grid.kill(1);
+    let start = Instant::now();
+    let failure = grid.session(1).number("SELECT 1").await.unwrap_err();
+    assert!(failure.code().is_none() && start.elapsed() < Duration::from_secs(1), "refused at once: {failure}");
+    // A driver that knows several hosts, the first of which is dead.
+    let mut config = tokio_postgres::Config::new();
+    config.user("quorate").dbname("demo").connect_timeout(Duration::from_secs(2));
+    for port in grid.gateways().ports {
+        config.host("127.0.0.1").port(port);
+    }
+    let start = Instant::now();
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+    let driver = tokio::spawn(connection);
+    assert_eq!(client.query_one("SELECT 1::bigint", &[]).await.unwrap().get::<_, i64>(0), 1);
+    assert!(start.elapsed() < Duration::from_secs(2), "it took {:?}", start.elapsed());
+    drop(client);
+    driver.await.unwrap().unwrap();
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t14_t15_t16_t22_an_instance_that_ends_itself_costs_others_a_retry_at_most() {
+    let mut grid = Grid::start().await;
+    let gateways = grid.gateways();
+    Bank::create(&gateways, ACCOUNTS).await.unwrap();
+    let mut session = grid.session(1);
+    session.batch("CREATE TABLE quiet (id bigint PRIMARY KEY, v bigint) DISTRIBUTE BY HASH (id)").await.unwrap();
+    session.batch("INSERT INTO quiet SELECT i, 0 FROM generate_series(1, 20) AS g(i)").await.unwrap();
+    // The process aborts in the middle of an element's work, as it does when it finds an invariant broken.
+    let broken = grid.leader(2).await;
+    grid.kill(broken);
+    grid.restart_with(broken, &["element.after_prepare=exit".to_owned()]);
+    grid.settled().await;
+    grid.leaders_spread().await;
+    let survivors: Vec<usize> = (1..=3).filter(|number| *number != broken).collect();
+    let others = quorate_tests::sql::Gateways {
+        ports: survivors.iter().map(|number| gateways.ports[number - 1]).collect(),
+        ..gateways.clone()
+    };
+    let mut single = grid.session(survivors[0]);
+    let bank = Bank::start(&others, ACCOUNTS, 4, 1, 61);
+    assert!(!grid.instance(broken).ended(SETTLE).await.success());
+    let ended = Instant::now();
+    let before = bank.committed();
+    // Single statements are repeated by the gateway itself.
+    if let Err(failure) = single.batch("UPDATE quiet SET v = v + 1").await {
+        assert!(failure.is_retryable(), "{failure}");
+        single.batch("UPDATE quiet SET v = v + 1").await.expect("once is enough");
+    }
+    assert_eq!(single.number("SELECT sum(v) FROM quiet").await.unwrap(), 20);
+    progress(&bank, 1).await;
+    let stalled = ended.elapsed();
+    assert!(bank.committed() > before && stalled < Duration::from_secs(2), "others stood still for {stalled:?}");
+    grid.restart(broken);
+    grid.settled().await;
+    progress(&bank, 100).await;
+    let refusals = states(&bank);
+    assert!(refusals.iter().all(|state| state == "40001"), "others saw more than a retry: {refusals:?}");
+    bank.finish().await.unwrap();
+    grid.finish().await;
+}
