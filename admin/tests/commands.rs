@@ -791,3 +791,61 @@ fn an_element_in_the_map_is_not_destroyed_alone() {
     let started = grid.run("dbDestroy database1 -instance host2.instance1");
     assert_eq!(started.out, "Database database1 instance host2.instance1 destroy started\n", "{}", started.err);
 }
+
+#[test]
+fn t13_each_status_of_an_element_is_shown_by_its_word() {
+    let grid = Grid::made();
+    // Database, element 1 of it, and its word in the table.
+    let shown = |grid: &Grid, name: &str| {
+        let out = grid.run(&format!("dbStatus {name} -element")).out;
+        let row = out.lines().find(|line| line.starts_with("host1")).unwrap_or_else(|| panic!("{out}")).to_owned();
+        let date = row.find("2018-02-22").unwrap_or(row.len());
+        row[..date].split_whitespace().skip(3).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(grid.run("dbCreate db -replica-sets 1").code, 0);
+    assert_eq!(shown(&grid, "db"), "uncreated");
+    for status in [
+        Status::Creating,
+        Status::CreateFailed,
+        Status::Creating,
+        Status::Loading,
+        Status::LoadFailed,
+        Status::Loading,
+        Status::WaitingForSeed,
+        Status::Loading,
+        Status::Loaded,
+    ] {
+        grid.group.report(1, 1, status, "");
+        assert_eq!(shown(&grid, "db"), status.word());
+    }
+    grid.group.all_report(Status::Loaded);
+    assert_eq!(grid.run("dbOpen db").code, 0);
+    for status in [Status::Opening, Status::OpenFailed, Status::Loaded, Status::Opening, Status::Opened] {
+        grid.group.report(1, 1, status, "");
+        assert_eq!(shown(&grid, "db"), status.word());
+    }
+    grid.group.all_report(Status::Opened);
+    assert_eq!(grid.run("dbClose db").code, 0);
+    for status in [Status::Closing, Status::CloseFailed, Status::Opened, Status::Closing, Status::Loaded] {
+        grid.group.report(1, 1, status, "");
+        assert_eq!(shown(&grid, "db"), status.word());
+    }
+    grid.group.all_report(Status::Loaded);
+    let down = Command::InstanceDown { instance: 1, incarnation: 1, message: "gone".to_owned(), at_ms: THEN };
+    grid.group.apply(&down).expect("it was up");
+    assert_eq!(shown(&grid, "db"), "down");
+    let up = Command::InstanceUp { instance: 1, incarnation: 1, at_ms: THEN };
+    grid.group.apply(&up).expect("it was down");
+    grid.group.report(1, 1, Status::Loaded, "");
+    assert_eq!(grid.run("dbUnload db").code, 0);
+    for status in [Status::Unloading, Status::Unloaded] {
+        grid.group.report(1, 1, status, "");
+        assert_eq!(shown(&grid, "db"), status.word());
+    }
+    grid.group.all_report(Status::Unloaded);
+    assert_eq!(grid.run("dbDestroy db").code, 0);
+    for status in [Status::Destroying, Status::DestroyFailed, Status::Destroying, Status::Destroyed] {
+        grid.group.report(1, 1, status, "");
+        assert_eq!(shown(&grid, "db"), status.word());
+    }
+}

@@ -188,3 +188,59 @@ fn nothing_unfinished_is_left_behind() {
     }
     refuse(offences, "marks of unfinished work");
 }
+
+/// Tests whose names begin with ids of features, such as `t01_t02_…`, with those ids.
+fn tests_of_features() -> Vec<(String, Vec<String>)> {
+    let is_id = |word: &str| {
+        let (letter, number) = word.split_at(1);
+        matches!(letter, "t" | "d" | "s") && number.len() >= 2 && number.chars().all(|digit| digit.is_ascii_digit())
+    };
+    let mut found = Vec::new();
+    for (_, text) in rust_files() {
+        for line in text.lines() {
+            let Some(name) =
+                line.trim_start_matches("async ").strip_prefix("fn ").and_then(|rest| rest.split('(').next())
+            else {
+                continue;
+            };
+            let ids: Vec<String> =
+                name.split('_').take_while(|word| !word.is_empty() && is_id(word)).map(str::to_owned).collect();
+            if !ids.is_empty() {
+                found.push((name.to_owned(), ids));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_list_of_features_and_the_tests_agree() {
+    let list = std::fs::read_to_string(root().join("docs/features.md")).unwrap();
+    let mut rows = std::collections::BTreeMap::new();
+    for line in
+        list.lines().filter(|line| line.starts_with("| T-") || line.starts_with("| D-") || line.starts_with("| S-"))
+    {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let id = cells[1].to_lowercase().replace('-', "");
+        let tests: Vec<String> = cells[3].split(", ").map(|name| name.trim_matches('`').to_owned()).collect();
+        assert!(rows.insert(id, tests).is_none(), "{} is listed twice", cells[1]);
+    }
+    assert!(rows.len() > 50, "the list is read wrongly: {} rows", rows.len());
+    let tests = tests_of_features();
+    let mut offences = Vec::new();
+    for (test, ids) in &tests {
+        for id in ids {
+            if !rows.get(id).is_some_and(|named| named.iter().any(|name| test.ends_with(name.as_str()))) {
+                offences.push(format!("{test} shows {id}, and docs/features.md does not name it there"));
+            }
+        }
+    }
+    for (id, named) in &rows {
+        for name in named {
+            if !tests.iter().any(|(test, ids)| ids.contains(id) && test.ends_with(name.as_str())) {
+                offences.push(format!("docs/features.md names {name} for {id}, and there is no such test"));
+            }
+        }
+    }
+    refuse(offences, "what is promised to operators is shown by a test that carries its id");
+}

@@ -55,6 +55,14 @@ async fn t05_t06_t07_t08_t09_the_four_sections_of_a_healthy_database_are_there_i
         rest = &rest[at + part.len()..];
     }
     assert_eq!(text.matches(" opened ").count(), 27, "nine elements in each of three sections:\n{text}");
+    let status = grid.status().await.unwrap();
+    assert!(status.elements.is_sorted_by_key(|element| element.number), "rows are ordered by element");
+    for set in 1..=3 {
+        let of_set = status.elements.iter().filter(|element| element.replica_set == set);
+        let mut groups: Vec<u32> = of_set.map(|element| element.data_space_group).collect();
+        groups.sort_unstable();
+        assert_eq!(groups, [1, 2, 3], "replica set {set} has a copy in each data space group");
+    }
     grid.finish().await;
 }
 

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quorate_tests::instance::program;
 use quorate_tests::ports::Ports;
@@ -119,6 +119,27 @@ async fn a_killed_instance_is_started_again_and_a_killed_demo_takes_its_instance
         Ok(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s28_the_end_of_a_process_is_noticed_at_once() {
+    let (folder, mut ports) = (tempfile::tempdir().unwrap(), Ports::reserve());
+    let mut running = demo(folder.path(), &["--base-port", &base_port(&mut ports).to_string()]).await;
+    let mut pid = running.pid("instance3");
+    let mut noticed = Vec::new();
+    // Three times, since this machine may be busy with something else at any one of them.
+    for _ in 0..3 {
+        let start = Instant::now();
+        assert!(std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+        let said = tokio::time::timeout(Duration::from_secs(10), running.lines.next_line()).await;
+        let said = said.expect("the restart is said").unwrap().unwrap();
+        noticed.push(start.elapsed());
+        pid = said.split("started again as pid ").nth(1).unwrap_or_else(|| panic!("{said}")).to_owned();
+        assert!(said.starts_with("instance3 ended") && runs(&pid), "{said}");
+    }
+    let shortest = noticed.iter().min().unwrap();
+    assert!(*shortest < Duration::from_millis(200), "{noticed:?}");
+    running.interrupt().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
