@@ -198,7 +198,11 @@ impl ReplicaSet {
             };
             (pending, own_staged)
         };
-        let (pending, own_staged) = pending;
+        let (mut pending, own_staged) = pending;
+        // Staged ones too: those that become rows while these are read would be found in neither place.
+        for (pending, read) in pending.iter_mut().zip(reads) {
+            pending.staged = self.first_staged(&pending.stagers, &span_of(read))?;
+        }
         let at = ReadAt { snapshot, own: own_staged, pass_uncertain: self.options.breaks.uncertain };
         let answer = self.store.read(at, reads).map_err(|error| self.fatal(error))?;
         // Compaction may have dropped versions while they were read, if the threshold has passed the snapshot.
@@ -210,22 +214,19 @@ impl ReplicaSet {
                 ReadAnswer::Rows(results) => results.get(number),
                 ReadAnswer::Uncertain(_) => None,
             };
-            let span = span_read(&reads[number], result);
-            if let Some(obstacle) = self.obstacle(pending, &span)? {
+            if let Some(obstacle) = pending.obstacle(&reads[number], result) {
                 return Ok(Some(Err(obstacle)));
             }
         }
         Ok(Some(Ok(answer)))
     }
 
-    fn obstacle(&self, pending: &Pending, span: &Span) -> Result<Option<Obstacle>, Failure> {
-        if let Some(obstacle) = pending.intents.iter().find(|obstacle| span.contains(&obstacle.key)) {
-            return Ok(Some(obstacle.clone()));
-        }
-        if pending.staged.is_empty() {
+    /// The first key in a span that one of these transactions has staged.
+    fn first_staged(&self, stagers: &[TxnId], span: &Span) -> Result<Option<Obstacle>, Failure> {
+        if stagers.is_empty() {
             return Ok(None);
         }
-        let staged = self.store.staged_in(span, &|txn| pending.staged.contains(&txn));
+        let staged = self.store.staged_in(span, &|txn| stagers.contains(&txn));
         let staged = staged.map_err(|error| self.fatal(error))?;
         Ok(staged.map(|(key, txn)| Obstacle { key, txn }))
     }
@@ -259,7 +260,9 @@ impl ReplicaSet {
 struct Pending {
     intents: Vec<Obstacle>,
     /// Transactions with staged writes nearby.
-    staged: Vec<TxnId>,
+    stagers: Vec<TxnId>,
+    /// The first of these writes.
+    staged: Option<Obstacle>,
 }
 
 impl Pending {
@@ -267,8 +270,18 @@ impl Pending {
         let found = state.intents.writers_in(span).filter(|owned| owned.at <= snapshot && Some(owned.txn) != own);
         Pending {
             intents: found.map(|owned| Obstacle { key: owned.key, txn: owned.txn }).collect(),
-            staged: state.staged_intents(span, snapshot, own),
+            stagers: state.staged_intents(span, snapshot, own),
+            staged: None,
         }
+    }
+
+    /// What stands in the way of a read, by what it has touched. From the other end, the first staged write says nothing about the
+    /// next ones, so it counts wherever it is.
+    fn obstacle(&self, read: &ReadOp, result: Option<&ReadResult>) -> Option<Obstacle> {
+        let span = span_read(read, result);
+        let backwards = matches!(read, ReadOp::Scan { reverse: true, .. });
+        let staged = self.staged.iter().filter(|obstacle| backwards || span.contains(&obstacle.key));
+        self.intents.iter().filter(|obstacle| span.contains(&obstacle.key)).chain(staged).next().cloned()
     }
 }
 
