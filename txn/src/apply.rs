@@ -421,7 +421,7 @@ impl<'a> Applier<'a> {
                     return Err(self.invariant(what));
                 }
             }
-            let moved = record::history_value(head.prepare, &old);
+            let moved = record::history_value(head.commit, &old);
             self.batch.put(Family::History, record::history_key(&key, before.prepare), moved);
         }
         let version = Bytes::from(head.encode(value));

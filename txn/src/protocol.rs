@@ -197,6 +197,31 @@ pub enum Operation {
         /// What to read.
         reads: Vec<ReadOp>,
     },
+    /// Reads at a cut, at any element that has applied what its leader named. Any time; answered by [`Reply::Read`].
+    ReadCut {
+        /// The cut's timestamp.
+        at: Timestamp,
+        /// What came with [`Operation::Cut`] from this set.
+        index: LogIndex,
+        /// How long to wait for intents at or below the cut.
+        patience: Patience,
+        /// What to read.
+        reads: Vec<ReadOp>,
+    },
+    /// The first half of a cut through all sets (rule 17): from now on no commit and no prepare gets a timestamp here, until
+    /// [`Operation::Cut`] comes or too much time has passed. Any time; answered by [`Reply::Frozen`] once all that has one is applied.
+    Freeze,
+    /// The second half, sent when all sets are frozen: what gets a timestamp from now on lies above the cut. Answered by
+    /// [`Reply::Snapshot`] with proof that this element has led since it froze; refused with [`Refusal::Thawed`] if it was not frozen all
+    /// the time.
+    Cut {
+        /// The term in which it was frozen.
+        term: Term,
+        /// The number of the freeze.
+        freeze: u64,
+        /// The highest timestamp that the sets answered with. `None`: there will be no cut, only thaw; answered by [`Reply::Done`].
+        at: Option<Timestamp>,
+    },
     /// Locks keys exclusively and reads their newest values. Keys already locked by the transaction are just read. The locks
     /// end with the transaction: a refusal or timeout here leaves those obtained before. Any time; answered by [`Reply::Locked`].
     Lock {
@@ -407,6 +432,15 @@ pub enum Reply {
         /// One result for each read.
         results: Vec<ReadResult>,
     },
+    /// Frozen: every commit and prepare with a timestamp is applied, and lies at or below `at`.
+    Frozen {
+        /// The term in which it is frozen.
+        term: Term,
+        /// Names the freeze in this term.
+        freeze: u64,
+        /// The lowest timestamp that a cut may have.
+        at: Timestamp,
+    },
     /// See [`ReadAnswer::Uncertain`]. Only when the snapshot was given by the asker.
     Uncertain(Timestamp),
     /// All keys are locked.
@@ -487,6 +521,8 @@ pub enum Refusal {
         /// The holder.
         holder: Option<TxnId>,
     },
+    /// The set cannot be frozen now, or was not frozen all the time until the cut came.
+    Thawed,
     /// A bound of the leader was reached (53200, 54000).
     Limit(String),
 }

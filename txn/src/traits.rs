@@ -104,10 +104,10 @@ pub trait LocalReads: Send + Sync {
     /// Waits until `index` is applied; `false` if that takes longer than `limit`, or never comes.
     async fn reached(&self, index: LogIndex, limit: Duration) -> bool;
 
-    /// Reads at `at`; the index that came with the snapshot must be applied. Never waits. `None`: only the leader can tell,
+    /// Reads at `at`, a cut or another snapshot; the index that came with it must be applied. Never waits. `None`: only the leader can tell,
     /// since an intent at or below the snapshot is not resolved here, or the snapshot lies below the garbage-collection
     /// threshold, or the element is unloaded.
-    fn read(&self, at: Timestamp, reads: &[ReadOp]) -> Option<ReadAnswer>;
+    fn read(&self, at: Timestamp, cut: bool, reads: &[ReadOp]) -> Option<ReadAnswer>;
 }
 
 /// Why a call has no answer.

@@ -337,7 +337,7 @@ impl LocalReads for Element {
         matches!(tokio::time::timeout(limit, reached).await, Ok(Ok(_)))
     }
 
-    fn read(&self, at: Timestamp, reads: &[ReadOp]) -> Option<ReadAnswer> {
-        LocalReads::read(self.replica().as_ref(), at, reads)
+    fn read(&self, at: Timestamp, cut: bool, reads: &[ReadOp]) -> Option<ReadAnswer> {
+        LocalReads::read(self.replica().as_ref(), at, cut, reads)
     }
 }

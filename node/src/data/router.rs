@@ -101,7 +101,10 @@ impl Router {
         if to == self.own {
             let element = self.element(set).ok_or(Miss::Elsewhere)?;
             let (replica, request) = (element.replica(), request.clone());
-            if matches!(request.operation, Operation::Heartbeat | Operation::Snapshot { .. } | Operation::Read { .. }) {
+            if matches!(
+                request.operation,
+                Operation::Heartbeat | Operation::Snapshot { .. } | Operation::Read { .. } | Operation::ReadCut { .. }
+            ) {
                 return Ok(replica.serve(request).await);
             }
             // Driven to its end even if whoever asked has gone: the messages of a transaction are executed only once.

@@ -158,7 +158,7 @@ async fn strangers_are_refused_by_name() {
     let refusal = hello(address, 1, other, 2).await;
     assert_eq!(refusal, format!("this instance belongs to grid {GRID}, not to {other}"));
     assert_eq!(hello(address, 1, GRID, 7).await, "this is instance 2, not instance 7");
-    assert_eq!(hello(address, 9, GRID, 2).await, "this instance speaks wire version 1, not 9");
+    assert_eq!(hello(address, 9, GRID, 2).await, "this instance speaks wire version 2, not 9");
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     assert_eq!(stream.read(&mut [0; 10]).await.unwrap_or(0), 0, "whoever speaks something else gets no answer");

@@ -14,6 +14,8 @@ pub struct Config {
     pub lock_timeout: Duration,
     /// How long a read waits for this instance's own element to catch up before it goes to the leader.
     pub follower_lag: Duration,
+    /// How long a set may take to freeze for a cut before the others are thawed again.
+    pub freeze_patience: Duration,
     /// Between two signs of life to a set where locks are held; leaders drop the locks of a gateway silent for 500 ms.
     pub heartbeat: Duration,
     /// Between two signs of life to every other set; they carry the watermark and the oldest snapshot.
@@ -41,6 +43,8 @@ pub struct Breaks {
     pub early_ack: bool,
     /// Take the snapshot up past uncertain versions without looking at what was read before (rule 3).
     pub raise: bool,
+    /// Take the highest of the sets' timestamps for a cut without freezing them (rule 17).
+    pub cut: bool,
     /// Call a transaction finished although its outcome is not told everywhere (rule 10).
     pub forget: bool,
 }
@@ -52,6 +56,7 @@ impl Default for Config {
             answer_timeout: Duration::from_secs(3),
             lock_timeout: Duration::from_secs(30),
             follower_lag: Duration::from_millis(10),
+            freeze_patience: Duration::from_millis(100),
             heartbeat: Duration::from_millis(150),
             heartbeat_idle: Duration::from_secs(1),
             transaction_memory: 64 << 20,

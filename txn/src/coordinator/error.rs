@@ -81,7 +81,7 @@ impl TxnError {
             Refusal::Conflict { key, with } => TxnError::Retry { cause: RetryCause::Conflict, key, with },
             Refusal::Duplicate { key } => TxnError::Duplicate { key },
             Refusal::SnapshotTooOld => TxnError::retry(RetryCause::SnapshotTooOld),
-            Refusal::WrongTerm | Refusal::Aborted => TxnError::retry(RetryCause::LeaderChanged),
+            Refusal::WrongTerm | Refusal::Aborted | Refusal::Thawed => TxnError::retry(RetryCause::LeaderChanged),
             Refusal::Forgotten => match txn {
                 Some(txn) => TxnError::Unknown { txn },
                 None => TxnError::Fatal("a read was answered 'forgotten'".into()),

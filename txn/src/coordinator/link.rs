@@ -18,6 +18,8 @@ pub(crate) struct SetLink {
     holds: AtomicUsize,
     /// A sign of life is on its way.
     pub(crate) beating: AtomicBool,
+    /// It did not answer when it was to be frozen; cleared when a leader of it answers anything.
+    pub(crate) suspect: AtomicBool,
     /// New, proven snapshots.
     pub(crate) fresh: Lane,
     /// Snapshots from elsewhere.
@@ -46,6 +48,7 @@ impl SetLink {
             term: AtomicU64::new(0),
             holds: AtomicUsize::new(0),
             beating: AtomicBool::new(false),
+            suspect: AtomicBool::new(false),
             fresh: Lane::default(),
             moved: Lane::default(),
             jobs,

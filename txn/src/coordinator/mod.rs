@@ -2,8 +2,8 @@
 //!
 //! A transaction reads at one snapshot S, buffers its writes, and commits with one message to the only set involved or
 //! with one parallel round of prepares (`docs/transactions.md`, which also has the rules named in comments). Read in this
-//! order: `transaction` is what a session sees, `lane` how the sessions' snapshot requests are joined, `shared` how
-//! messages are sent and repeated, `background` what goes on after the answer.
+//! order: `transaction` is what a session sees, `lane` how the sessions' snapshot requests are joined, `cut` how read-only transactions
+//! get a snapshot of several sets, `shared` how messages are sent and repeated, `background` what goes on after the answer.
 //!
 //! What it relies on: leaders validate, so nothing here is trusted for correctness but three things. A transaction
 //! that takes data without proof of leadership validates all of it, with proof, before it ends (rules 7 and 11). Nothing
@@ -14,6 +14,7 @@
 
 mod background;
 mod config;
+mod cut;
 mod error;
 mod ids;
 mod lane;
@@ -57,8 +58,10 @@ impl Coordinator {
         config: Config,
     ) -> Coordinator {
         let (in_doubt, found) = mpsc::unbounded_channel();
+        let (cuts, wanted) = mpsc::unbounded_channel();
         let ids = Ids::new(gateway, first_counter);
-        let shared = Arc::new(Shared::new(sets, clock, config, ids, in_doubt));
+        let shared = Arc::new(Shared::new(sets, clock, config, ids, in_doubt, cuts));
+        shared.spawn(cut::serve(Arc::clone(&shared), wanted));
         shared.spawn(background::keep(Arc::clone(&shared), found));
         Coordinator { shared }
     }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::background;
 use super::config::Config;
+use super::cut;
 use super::error::TxnError;
 use super::ids::Ids;
 use super::lane::{Given, Want};
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     tasks: Mutex<JoinSet<()>>,
     /// Commits whose outcome has to be found out in the background.
     pub(crate) in_doubt: mpsc::UnboundedSender<background::InDoubt>,
+    /// Sessions that want a cut.
+    pub(crate) cuts: mpsc::UnboundedSender<cut::Wanted>,
     violations: AtomicU64,
 }
 
@@ -72,6 +75,7 @@ impl Shared {
         config: Config,
         ids: Arc<Ids>,
         in_doubt: mpsc::UnboundedSender<background::InDoubt>,
+        cuts: mpsc::UnboundedSender<cut::Wanted>,
     ) -> Self {
         Shared {
             sets,
@@ -82,6 +86,7 @@ impl Shared {
             links: RwLock::new(BTreeMap::new()),
             tasks: Mutex::new(JoinSet::new()),
             in_doubt,
+            cuts,
             violations: AtomicU64::new(0),
         }
     }
@@ -135,8 +140,8 @@ impl Shared {
     /// One message and its answer. The answer counts as lost when it takes longer than the receiver was told to wait.
     pub(crate) async fn call(&self, link: &SetLink, operation: Operation) -> Result<Response, CallError> {
         let waits = match &operation {
-            Operation::Read { patience, .. } | Operation::Lock { patience, .. } => patience.limit_ms,
-            Operation::LockShared { patience, .. } => patience.limit_ms,
+            Operation::Read { patience, .. } | Operation::ReadCut { patience, .. } => patience.limit_ms,
+            Operation::Lock { patience, .. } | Operation::LockShared { patience, .. } => patience.limit_ms,
             _ => 0,
         };
         let limit = self.config.answer_timeout + Duration::from_millis(waits.into());
@@ -154,6 +159,7 @@ impl Shared {
         self.clock.merge(response.clock);
         if let Some(term) = response.term {
             link.saw_term(term);
+            link.suspect.store(false, Ordering::Release);
         }
         Ok(response)
     }

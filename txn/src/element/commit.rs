@@ -125,9 +125,12 @@ impl ReplicaSet {
             return answer(applied);
         }
         let claim = Claim { txn: Some(txn), snapshot, reads: &reads, writes: &writes, purpose: Purpose::Committing };
-        let proposal = self.validate_then(Some(term), &claim, |state| {
+        let stamp = |state: &mut State| {
             if let Some(refusal) = state.is_late(txn) {
                 return Err(Failure::Refused(refusal));
+            }
+            if leader(state).freezes.hold_up(self.now()) && !self.options.breaks.freeze {
+                return Ok(None);
             }
             let staged = prepare.as_ref().map_or(0, |prepare| prepare.staged);
             self.check_staged(state, txn, staged)?;
@@ -157,8 +160,16 @@ impl ReplicaSet {
             if staged > 0 {
                 leader.staged_flight.insert(txn, at);
             }
-            Ok(leader.propose(log, at, command, Some(txn)))
-        });
+            Ok(Some(leader.propose(log, at, command, Some(txn))))
+        };
+        // While the set is frozen for a cut nothing gets a timestamp; what was validated before has to be again.
+        let proposal = loop {
+            match self.validate_then(Some(term), &claim, stamp) {
+                Ok(None) => self.wait_for_thaw().await?,
+                Ok(Some(proposal)) => break Ok(proposal),
+                Err(failure) => break Err(failure),
+            }
+        };
         match proposal {
             Ok(proposal) => {
                 let applied = self.applied_reply(proposal).await?;

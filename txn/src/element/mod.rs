@@ -10,6 +10,7 @@
 
 mod claims;
 mod commit;
+mod cut;
 mod doubt;
 mod locks;
 mod read;
@@ -56,6 +57,8 @@ pub struct Options {
     pub staged_silence_max: Duration,
     /// After how long without progress the younger waiter gives up.
     pub deadlock_timeout: Duration,
+    /// When a freeze for a cut ends by itself.
+    pub freeze_max: Duration,
     /// Versions younger than this are never collected.
     pub garbage_age: Duration,
     /// How often the garbage-collection threshold is raised.
@@ -78,6 +81,7 @@ impl Default for Options {
             gateway_silence_max: Duration::from_millis(500),
             staged_silence_max: Duration::from_secs(5),
             deadlock_timeout: Duration::from_millis(100),
+            freeze_max: Duration::from_millis(150),
             garbage_age: Duration::from_secs(10),
             garbage_interval: Duration::from_secs(5),
             watermark_interval: Duration::from_secs(1),
@@ -121,6 +125,12 @@ pub struct Breaks {
     pub proof: bool,
     /// Read and validate below the garbage-collection threshold (rule 12).
     pub garbage: bool,
+    /// Give timestamps to commits and prepares while frozen (rule 17).
+    pub freeze: bool,
+    /// Answer that all is frozen while commits are in flight (rule 17).
+    pub drain: bool,
+    /// Take part in a cut although the freeze is over, or was another leader's (rule 17).
+    pub thawed: bool,
 }
 
 impl Breaks {
@@ -350,6 +360,9 @@ impl ReplicaSet {
             Operation::Heartbeat => Ok(Reply::Done),
             Operation::Snapshot { at, proof } => self.snapshot(at, proof).await,
             Operation::Read { at, proof, patience, reads } => self.read(at, proof, &patience, &reads).await,
+            Operation::ReadCut { at, index, patience, reads } => self.read_cut(at, index, &patience, &reads).await,
+            Operation::Freeze => self.freeze().await,
+            Operation::Cut { term, freeze, at } => self.cut(term, freeze, at).await,
             Operation::Lock { patience, keys } => self.lock_keys(&patience, &keys).await,
             Operation::LockShared { patience, spans } => self.lock_spans(&patience, &spans).await,
             Operation::Unlock { txn } => self.unlock(txn).await,

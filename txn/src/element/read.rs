@@ -59,7 +59,7 @@ impl ReplicaSet {
                 self.prove(safe.term).await?;
                 proven = true;
             }
-            match self.read_safe(safe.snapshot, patience, reads).await? {
+            match self.read_safe(safe.snapshot, false, patience, reads).await? {
                 ReadAnswer::Rows(results) => {
                     return Ok(Reply::Read { snapshot: safe.snapshot, index: safe.index, results });
                 }
@@ -83,7 +83,27 @@ impl ReplicaSet {
         if self.wait(Wait::Applied(index), until).await? == Woken::Late {
             return Err(Failure::NotLeader { hint: None });
         }
-        self.read_safe(snapshot, patience, reads).await
+        self.read_safe(snapshot, false, patience, reads).await
+    }
+
+    /// Reads at a cut, at this element, leader or not. The index says all that there will ever be at or below the cut, so
+    /// no leadership has to be proved. Waits for intents as long as the patience lasts.
+    pub(super) async fn read_cut(
+        &self,
+        at: Timestamp,
+        index: LogIndex,
+        patience: &Patience,
+        reads: &[ReadOp],
+    ) -> Result<Reply, Failure> {
+        check_reasonable(at)?;
+        let until = self.now() + Duration::from_millis(u64::from(patience.limit_ms));
+        if self.wait(Wait::Applied(index), until).await? == Woken::Late {
+            return Err(Failure::NotLeader { hint: None });
+        }
+        match self.read_safe(at, true, patience, reads).await? {
+            ReadAnswer::Rows(results) => Ok(Reply::Read { snapshot: at, index, results }),
+            ReadAnswer::Uncertain(outcome) => Ok(Reply::Uncertain(outcome)),
+        }
     }
 
     /// A snapshot (a new one, or the one given) that is safe here from now on, and the position that covers it.
@@ -162,12 +182,13 @@ impl ReplicaSet {
     async fn read_safe(
         &self,
         snapshot: Timestamp,
+        cut: bool,
         patience: &Patience,
         reads: &[ReadOp],
     ) -> Result<ReadAnswer, Failure> {
         let until = self.patience_ends(patience);
         loop {
-            let Some(answer) = self.try_read(snapshot, patience.txn, reads)? else {
+            let Some(answer) = self.try_read(snapshot, cut, patience.txn, reads)? else {
                 return Err(Failure::Refused(Refusal::SnapshotTooOld));
             };
             match answer {
@@ -181,6 +202,7 @@ impl ReplicaSet {
     fn try_read(
         &self,
         snapshot: Timestamp,
+        cut: bool,
         own: Option<TxnId>,
         reads: &[ReadOp],
     ) -> Result<Option<Result<ReadAnswer, Obstacle>>, Failure> {
@@ -203,7 +225,7 @@ impl ReplicaSet {
         for (pending, read) in pending.iter_mut().zip(reads) {
             pending.staged = self.first_staged(&pending.stagers, &span_of(read))?;
         }
-        let at = ReadAt { snapshot, own: own_staged, pass_uncertain: self.options.breaks.uncertain };
+        let at = ReadAt { snapshot, own: own_staged, cut: cut || self.options.breaks.uncertain };
         let answer = self.store.read(at, reads).map_err(|error| self.fatal(error))?;
         // Compaction may have dropped versions while they were read, if the threshold has passed the snapshot.
         if snapshot < self.state.lock().garbage && !self.options.breaks.garbage {
@@ -330,7 +352,7 @@ impl LocalReads for ReplicaSet {
         self.wait(Wait::Applied(index), self.now() + limit).await == Ok(Woken::Ready)
     }
 
-    fn read(&self, at: Timestamp, reads: &[ReadOp]) -> Option<ReadAnswer> {
-        self.try_read(at, None, reads).ok()??.ok()
+    fn read(&self, at: Timestamp, cut: bool, reads: &[ReadOp]) -> Option<ReadAnswer> {
+        self.try_read(at, cut, None, reads).ok()??.ok()
     }
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::claims::Claims;
+use super::cut::Freezes;
 use super::locks::LockTable;
 use super::recent::Recent;
 use super::seen::Seen;
@@ -74,6 +75,7 @@ pub(crate) struct Leader {
     /// Proposed prepares with staged writes, which are no claims: they are looked up in the store like those of applied ones.
     pub(crate) staged_flight: BTreeMap<TxnId, Timestamp>,
     pub(crate) locks: LockTable,
+    pub(crate) freezes: Freezes,
     /// Commits, prepares and stages that are being worked on, with those who have sent the same again.
     pub(crate) taken: BTreeMap<TxnId, Vec<oneshot::Sender<Result<Reply, Failure>>>>,
     /// Transactions whose commit or prepare was taken, or that ended otherwise.
@@ -113,6 +115,8 @@ pub(crate) enum Wait {
     Settled(Timestamp),
     /// The horizon is at or above this.
     Horizon(Timestamp),
+    /// Nothing is frozen.
+    Thawed,
 }
 
 /// Somebody who waits. Its end closes when leadership is lost, if only a leader can do what is waited for.
@@ -246,6 +250,7 @@ impl State {
             flight_staged: Claims::default(),
             staged_flight: BTreeMap::new(),
             locks: LockTable::default(),
+            freezes: Freezes::default(),
             taken: BTreeMap::new(),
             seen: Seen::default(),
             refused: BTreeMap::new(),
@@ -272,10 +277,11 @@ impl State {
             Wait::Ended(txn) => !self.prepared.contains_key(&txn) && !self.staged.contains_key(&txn),
             Wait::Settled(at) => self.leader.as_ref().is_none_or(|leader| leader.is_settled(at)),
             Wait::Horizon(at) => self.horizon >= at,
+            Wait::Thawed => self.leader.as_ref().is_none_or(|leader| leader.freezes.is_empty()),
         }
     }
 
-    fn wake(&mut self) {
+    pub(crate) fn wake(&mut self) {
         if self.waiters.is_empty() {
             return;
         }

@@ -299,7 +299,7 @@ impl LocalReads for Local {
         self.process.run(LocalReads::reached(&*self.process.element, index, limit)).await.unwrap_or(false)
     }
 
-    fn read(&self, at: Timestamp, reads: &[ReadOp]) -> Option<ReadAnswer> {
-        LocalReads::read(&*self.process.element, at, reads)
+    fn read(&self, at: Timestamp, cut: bool, reads: &[ReadOp]) -> Option<ReadAnswer> {
+        LocalReads::read(&*self.process.element, at, cut, reads)
     }
 }

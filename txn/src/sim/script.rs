@@ -6,6 +6,7 @@
 //!     T: begin [gateway=2] [locks]      T: get KEY…         T: lock KEY…        T: scan A [reverse] [rows=N]
 //!     T: put KEY=VALUE… unfinished      the statement is not over
 //!     T: put KEY=VALUE…                 T: insert KEY=VALUE T: delete KEY…      T: statement failed
+//!     T: cut                            its snapshot is a cut through A and B
 //!     T: validate                       T: commit           T: rollback         T: wait [ms=N]
 //!     T: abandon                        its client goes away in the middle of a step
 //!     T: id                             gives it its id, for `ask`
@@ -92,7 +93,11 @@ impl Script {
             (1..=2).map(|set| SimSet::new(set, REPLICAS, Arc::clone(&rng), broken.false_proofs)).collect();
         let network = Network::new(rng, Weather::default(), &sets);
         network.directed();
-        let options = element::Options { breaks: broken.element.clone(), ..element::Options::default() };
+        let options = element::Options {
+            breaks: broken.element.clone(),
+            freeze_max: Duration::from_secs(2),
+            ..element::Options::default()
+        };
         let mut seats = Vec::new();
         for set in &sets {
             let disks: Vec<Disk> = (0..REPLICAS).map(|_| Disk::new(Offset::new(&time, 0))).collect();
@@ -108,7 +113,9 @@ impl Script {
         }
         drop(guard);
         let breaks = broken.coordinator.clone();
-        let config = Config { transaction_memory: 4096, staged_batch: 1024, breaks, ..Config::default() };
+        let freeze_patience = Duration::from_secs(1);
+        let config =
+            Config { transaction_memory: 4096, staged_batch: 1024, freeze_patience, breaks, ..Config::default() };
         let mut script = Script {
             runtime,
             sets,
@@ -436,6 +443,14 @@ fn a_script_ends_otherwise_without_its_rule() {
         ("rule11_errors_are_answers", coordinator(|b| b.validation = true)),
         ("rule12_garbage", element(|b| b.garbage = true)),
         ("rule13_waiting", element(|b| b.wait_intents = true)),
+        ("rule17_cut", element(|b| b.freeze = true)),
+        ("rule17_cut", coordinator(|b| b.cut = true)),
+        ("rule17_in_flight", element(|b| b.drain = true)),
+        ("rule17_leader", element(|b| b.thawed = true)),
+        ("rule17_leader", element(|b| b.horizon = true)),
+        ("rule17_leader", Broken { false_proofs: true, ..Broken::default() }),
+        ("rule17_late", element(|b| b.thawed = true)),
+        ("rule17_prepared", element(|b| b.wait_intents = true)),
         ("doubt_gateway", element(|b| b.refusal = true)),
         ("doubt_gateway", coordinator(|b| b.early_ack = true)),
     ];

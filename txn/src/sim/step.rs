@@ -23,6 +23,7 @@ pub(super) enum Step {
     Scan { set: SetId, reverse: bool, rows: u32 },
     Put { writes: Vec<(String, Option<String>)>, insert: bool, finished: bool },
     Statement { failed: bool },
+    Cut,
     Validate,
     Commit,
     Rollback,
@@ -46,6 +47,7 @@ impl Step {
                 Step::Put { writes: words.into_iter().map(|key| (key, None)).collect(), insert: false, finished: true }
             }
             "statement" => Step::Statement { failed: words.first().is_some_and(|word| word == "failed") },
+            "cut" => Step::Cut,
             "validate" => Step::Validate,
             "commit" => Step::Commit,
             "rollback" => Step::Rollback,
@@ -114,6 +116,8 @@ impl Step {
                 }
             }
             Step::Statement { failed } => txn.end_statement(failed),
+            Step::Cut if txn.take_cut(&[1, 2]).await? => text.push("cut".into()),
+            Step::Cut => text.push("no cut".into()),
             Step::Validate => txn.validate().await?,
             Step::Commit | Step::Rollback => unreachable!("these consume the transaction"),
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::history::{Key, Told, Value};
 use super::world::{Feature, KEYS_A_SET, World, begun, writer_of};
-use crate::coordinator::{Options, ScanRange, Transaction, TxnError};
+use crate::coordinator::{Options, RetryCause, ScanRange, Transaction, TxnError};
 use crate::protocol::SetId;
 
 pub(crate) fn place(key: Key) -> (SetId, Bytes) {
@@ -29,6 +29,8 @@ struct Session {
     writes: Vec<(Key, Value)>,
     /// It saw what no single state explains; so it must not commit.
     torn: Option<String>,
+    /// It reads at a cut, so that no writer makes it fail.
+    cut: bool,
 }
 
 pub(crate) async fn client(world: Arc<World>, gateway: usize, transactions: usize) {
@@ -85,16 +87,24 @@ async fn transaction(world: &Arc<World>, gateway: usize) {
     if blind {
         reads.clear();
     }
+    let cut = read_only && world.has(Feature::Cuts) && rng.chance(80);
+    if cut {
+        reads = rng.sample(&world.keys(), world.keys().len());
+    }
     let locks = world.has(Feature::Locks);
-    let options = Options { shared_locks: locks && rng.chance(10), ..Options::default() };
+    let options = Options { shared_locks: locks && !cut && rng.chance(10), ..Options::default() };
     let mut session = Session::begin(world, gateway, options);
-    let mut ended = Ok(());
+    let mut ended = if cut { session.take_cut().await } else { Ok(()) };
     for key in reads {
-        if (world.has(Feature::Slow) || world.has(Feature::Garbage)) && rng.chance(30) {
+        if ended.is_err() {
+            break;
+        }
+        if (world.has(Feature::Slow) || world.has(Feature::Garbage) || cut) && rng.chance(30) {
             tokio::time::sleep(rng.ms(0, 60)).await;
         }
         ended = match rng.below(10) {
             0 | 1 => session.scan(key).await,
+            _ if cut => session.read(key).await,
             2..=5 if locks && !read_only => session.lock(key).await,
             2 if locks => session.lock(key).await,
             _ => session.read(key).await,
@@ -125,7 +135,15 @@ impl Session {
         let number = history.len() as u32 + 1;
         history.push(begun(number, world.event()));
         super::trace(|| format!("transaction {number} begins at gateway {gateway}"));
-        Session { world: Arc::clone(world), at: number as usize - 1, number, txn, writes: Vec::new(), torn: None }
+        Session {
+            world: Arc::clone(world),
+            at: number as usize - 1,
+            number,
+            txn,
+            writes: Vec::new(),
+            torn: None,
+            cut: false,
+        }
     }
 
     /// Notes a value seen. A transaction that commits must have seen the same all along.
@@ -146,6 +164,12 @@ impl Session {
         let (set, bytes) = place(key);
         let values = self.txn.get(set, &[bytes]).await?;
         self.saw(key, writer_of(values[0].as_ref()));
+        Ok(())
+    }
+
+    async fn take_cut(&mut self) -> Result<(), TxnError> {
+        let sets: Vec<SetId> = self.world.sets.iter().map(|set| set.set).collect();
+        self.cut = self.txn.take_cut(&sets).await?;
         Ok(())
     }
 
@@ -214,6 +238,10 @@ impl Session {
             ended = self.txn.commit().await.map(drop);
         }
         super::trace(|| format!("transaction {} ends: {ended:?}", self.number));
+        if let (true, Err(TxnError::Retry { cause: RetryCause::Conflict | RetryCause::Lock, .. })) = (self.cut, &ended)
+        {
+            world.complain(format!("transaction {} reads at a cut and loses to a writer", self.number));
+        }
         let mut history = world.history.lock();
         let record = &mut history[self.at];
         record.respond = world.event();

@@ -55,10 +55,12 @@ pub(crate) enum Feature {
     Stall,
     /// Replicas die and come back with what they had flushed.
     Restart,
+    /// Read-only transactions take long, over all sets, at cuts; they lose to no writer.
+    Cuts,
 }
 
 impl Feature {
-    pub(crate) const ALL: [Feature; 13] = [
+    pub(crate) const ALL: [Feature; 14] = [
         Feature::Slow,
         Feature::Lossy,
         Feature::Twice,
@@ -72,6 +74,7 @@ impl Feature {
         Feature::Clocks,
         Feature::Stall,
         Feature::Restart,
+        Feature::Cuts,
     ];
 }
 
@@ -208,6 +211,7 @@ impl World {
             options.garbage_age = Duration::from_millis(*rng.pick(&[0, 5, 100]));
             options.garbage_interval = Duration::from_millis(*rng.pick(&[5, 50]));
         }
+        options.freeze_max = Duration::from_millis(*rng.pick(&[5, 150, 3000]));
         options.recent_commits_max = *rng.pick(&[1, 4, 65_536]);
         let mut seats = Vec::new();
         for (number, set) in sets.iter().enumerate() {
@@ -272,6 +276,7 @@ impl World {
         let mut config = coordinator::Config {
             follower_lag: Duration::from_millis(*self.rng.pick(&[0, 10, 1000])),
             lock_timeout: Duration::from_secs(2),
+            freeze_patience: Duration::from_millis(*self.rng.pick(&[10, 100, 2000])),
             replica_set_timeout: Duration::from_millis(*self.rng.pick(&[300, 5000])),
             answer_timeout: Duration::from_millis(*self.rng.pick(&[300, 3000])),
             breaks: self.broken.coordinator.clone(),

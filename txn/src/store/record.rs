@@ -116,7 +116,7 @@ pub(crate) fn history_key(key: &[u8], prepare: Timestamp) -> Vec<u8> {
     out
 }
 
-/// The value of an older version: when its successor was prepared, then the version.
+/// The value of an older version: when its successor was committed, then the version.
 pub(crate) fn history_value(superseded: Timestamp, version: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(8 + version.len());
     codec::put_timestamp(&mut out, superseded);
@@ -124,7 +124,7 @@ pub(crate) fn history_value(superseded: Timestamp, version: &[u8]) -> Vec<u8> {
     out
 }
 
-/// When the successor of an older version was prepared.
+/// When the successor of an older version was committed.
 pub(crate) fn superseded(value: &[u8]) -> Option<Timestamp> {
     Some(Timestamp(u64::from_be_bytes(value.get(..8)?.try_into().ok()?)))
 }

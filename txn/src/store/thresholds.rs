@@ -29,7 +29,7 @@ impl Thresholds {
         match family {
             // A deletion below the threshold leaves nothing that anybody may ask for: reads at or above find no row either way.
             Family::Rows => VersionHead::decode(value).is_some_and(|v| v.deleted && v.changed() <= self.garbage),
-            // Who reads at or above the threshold finds the successor first, as it was prepared at or below it.
+            // Who reads at or above the threshold sees the successor, or finds it uncertain: it was committed at or below the threshold.
             Family::History => record::superseded(value).is_some_and(|at| at <= self.garbage),
             Family::Outcomes => record::decode_txn(key)
                 .is_some_and(|txn| self.finished_below.get(&txn.gateway()).is_some_and(|below| txn < *below)),

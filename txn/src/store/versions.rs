@@ -1,7 +1,7 @@
 //! How rows are read: at a snapshot, newest, or only whether they have changed.
 //!
 //! A version is visible at a snapshot when its commit and its outcome are at or below it, uncertain when only its prepare is
-//! (rule 3 in `docs/transactions.md`). `rows` holds every key that has a version anybody may still read, so a scan walks `rows` alone
+//! (rule 3 in `docs/transactions.md`). At a cut the commit alone decides (rule 17). `rows` holds every key that has a version anybody may still read, so a scan walks `rows` alone
 //! and looks into `history` only for keys whose newest version is too new. Both are read without a common picture: a version
 //! moves from `rows` to `history` in the batch that writes its successor, so whoever finds the successor first
 //! finds the version after it.
@@ -22,8 +22,8 @@ pub(crate) struct ReadAt {
     pub(crate) snapshot: Timestamp,
     /// Merge staged writes of this transaction.
     pub(crate) own: Option<TxnId>,
-    /// Only to prove that tests notice: pass over uncertain versions.
-    pub(crate) pass_uncertain: bool,
+    /// The snapshot is a cut (rule 17): a version is visible if its commit is at or below it, and nothing is uncertain.
+    pub(crate) cut: bool,
 }
 
 /// One row at a snapshot.
@@ -266,7 +266,7 @@ fn see(at: ReadAt, version: &[u8]) -> Option<Sight> {
         return Some(Sight::TooNew);
     }
     if head.changed() > at.snapshot {
-        if !at.pass_uncertain {
+        if !at.cut {
             return Some(Sight::Row(RowAt::Uncertain(head.changed())));
         }
         if head.commit > at.snapshot {

@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 pub use read::{Page, ScanRange};
 
+use super::cut::Cut;
 use super::error::TxnError;
 use super::ids::Unfinished;
 use super::link::{Hold, News, SetLink};
@@ -44,6 +45,8 @@ pub struct Transaction {
     snapshot: Option<Timestamp>,
     /// The set whose leader gave the snapshot out.
     origin: Option<SetId>,
+    /// The snapshot is this cut through all sets: what is read at it was so at one instant.
+    cut: Option<Arc<Cut>>,
     /// Something was read without proof, or elsewhere than where the snapshot comes from, or the snapshot was moved.
     unproven: bool,
     /// Everything read so far has been validated with proof.
@@ -89,6 +92,7 @@ impl Transaction {
             id: None,
             snapshot: None,
             origin: None,
+            cut: None,
             unproven: false,
             validated: true,
             doomed: false,
@@ -164,6 +168,7 @@ impl Transaction {
     }
 
     fn set_snapshot(&mut self, at: Timestamp) {
+        self.cut = None;
         self.shared.open.open(at);
         if let Some(before) = self.snapshot.replace(at) {
             self.shared.open.close(before);

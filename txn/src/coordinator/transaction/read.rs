@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::coordinator::error::TxnError;
 use crate::coordinator::lane::Want;
 use crate::coordinator::shared::unexpected;
-use crate::protocol::{Operation, ReadAnswer, ReadOp, ReadResult, Reply, SetId, Span};
+use crate::protocol::{LogIndex, Operation, ReadAnswer, ReadOp, ReadResult, Reply, SetId, Span};
 
 /// How often one read moves the snapshot past uncertain versions before it gives up (40001).
 const MOVES_MAX: usize = 100;
@@ -174,6 +174,20 @@ impl Transaction {
         Ok(())
     }
 
+    /// Takes a cut through these sets, which are all of the database, as the snapshot: what is read at it needs no validation,
+    /// however much is written meanwhile (rule 17). For transactions that only read; to be called before anything is read. `false` if
+    /// no cut can be had now, for instance because a set has no leader: then the transaction reads as any other does.
+    pub async fn take_cut(&mut self, sets: &[SetId]) -> Result<bool, TxnError> {
+        self.usable()?;
+        if self.snapshot.is_some() || self.writing() || self.options.shared_locks {
+            return Ok(false);
+        }
+        let Some(cut) = self.shared.cut(sets).await? else { return Ok(false) };
+        self.set_snapshot(cut.snapshot);
+        self.cut = Some(cut);
+        Ok(true)
+    }
+
     /// Moves the snapshot up if everything read so far is unchanged.
     async fn raise(&mut self, to: Timestamp) -> Result<(), TxnError> {
         let from = self.moved_from(to)?;
@@ -248,6 +262,11 @@ impl Transaction {
     }
 
     async fn read_once(&mut self, at: usize, reads: &[ReadOp]) -> Result<ReadAnswer, TxnError> {
+        if let Some(index) = self.cut_index(at)
+            && !self.staged(at, reads)
+        {
+            return self.read_at_cut(at, index, reads).await;
+        }
         let writing = self.writing();
         if self.staged(at, reads) {
             return self.read_at_leader(at, reads, writing).await;
@@ -266,11 +285,33 @@ impl Transaction {
         }
         let lag = self.shared.config.follower_lag;
         if (local.applied() >= index || local.reached(index, lag).await)
-            && let Some(answer) = local.read(snapshot, reads)
+            && let Some(answer) = local.read(snapshot, false, reads)
         {
             return Ok(answer);
         }
         self.read_at_leader(at, reads, writing).await
+    }
+
+    /// What an element of the set must have applied to be read at the cut, if the snapshot is one.
+    fn cut_index(&self, at: usize) -> Option<LogIndex> {
+        self.cut.as_ref()?.indexes.get(&self.parts[at].link.set).copied()
+    }
+
+    async fn read_at_cut(&mut self, at: usize, index: LogIndex, reads: &[ReadOp]) -> Result<ReadAnswer, TxnError> {
+        let Some(snapshot) = self.snapshot else { return Err(TxnError::Fatal("a cut without a snapshot".into())) };
+        let lag = self.shared.config.follower_lag;
+        if let Some(local) = self.shared.sets.local(self.parts[at].link.set)
+            && (local.applied() >= index || local.reached(index, lag).await)
+            && let Some(answer) = local.read(snapshot, true, reads)
+        {
+            return Ok(answer);
+        }
+        let patience = self.patience(self.shared.config.lock_timeout);
+        let read = Operation::ReadCut { at: snapshot, index, patience, reads: reads.to_vec() };
+        match self.shared.ask(&self.parts[at].link, self.txn(), read).await? {
+            Reply::Read { results, .. } => Ok(ReadAnswer::Rows(results)),
+            other => Err(unexpected("Read", &other)),
+        }
     }
 
     /// Whether a read at the set must be proven now, being proven so far; if not, everything will have to be validated.

@@ -456,3 +456,74 @@ async fn an_insert_is_refused_when_the_key_exists_when_it_is_validated() {
     set.ask(commit(1, 3, Timestamp::ZERO, &[], &[("k", None)])).await.unwrap();
     assert!(set.ask(inserting(4, "k")).await.is_ok(), "a deleted row is no duplicate");
 }
+
+async fn freeze(set: &TestSet) -> (Term, u64, Timestamp) {
+    match set.ask(Operation::Freeze).await {
+        Ok(Reply::Frozen { term, freeze, at }) => (term, freeze, at),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn rule_17_writers_wait_while_a_set_is_frozen_and_come_after_the_cut() {
+    let set = TestSet::new();
+    let before = set.put(1, "k", "old").await;
+    let (term, freeze, at) = freeze(&set).await;
+    assert!(at >= before);
+    let writing = set.send(commit(1, 2, Timestamp::ZERO, &[], &[("k", Some("new"))]));
+    let preparing = set.send(prepare(1, 3, Timestamp::ZERO, &[], &[("l", Some("new"))]));
+    set.settle().await;
+    assert!(!writing.is_finished() && !preparing.is_finished());
+    assert_eq!(set.get("k").await, Some(b("old")), "readers go on");
+    // Another set's clock is ahead.
+    let cut = at.plus(Duration::from_secs(60));
+    let index = match set.ask(Operation::Cut { term, freeze, at: Some(cut) }).await {
+        Ok(Reply::Snapshot { snapshot, index }) if snapshot == cut => index,
+        other => panic!("{other:?}"),
+    };
+    set.settle().await;
+    assert!(committed(writing.await.unwrap().result) > cut);
+    assert!(prepared(preparing.await.unwrap().result) > cut);
+    let read =
+        Operation::ReadCut { at: cut, index, patience: patience(None), reads: vec![ReadOp::Get { key: b("k") }] };
+    let rows = vec![ReadResult::Value(Some(b("old")))];
+    assert_eq!(set.ask(read).await, Ok(Reply::Read { snapshot: cut, index, results: rows }));
+}
+
+#[tokio::test]
+async fn rule_17_nothing_is_in_flight_when_a_set_is_frozen() {
+    let set = TestSet::new();
+    set.hold(true);
+    let writing = set.send(commit(1, 1, Timestamp::ZERO, &[], &[("k", Some("v"))]));
+    set.settle().await;
+    let freezing = set.send(Operation::Freeze);
+    set.settle().await;
+    assert!(!freezing.is_finished());
+    set.hold(false);
+    set.settle().await;
+    let written = committed(writing.await.unwrap().result);
+    let frozen = freezing.await.unwrap().result;
+    assert!(matches!(frozen, Ok(Reply::Frozen { at, .. }) if at >= written), "{frozen:?}");
+}
+
+#[tokio::test]
+async fn rule_17_a_set_takes_part_only_if_it_was_frozen_all_the_time_by_the_leader_it_still_has() {
+    let set = TestSet::new();
+    let refused = Err(Failure::Refused(Refusal::Thawed));
+    let cut = |(term, freeze, at): (Term, u64, Timestamp)| Operation::Cut { term, freeze, at: Some(at) };
+    let first = freeze(&set).await;
+    set.lead(2);
+    assert_eq!(set.ask(cut(first)).await, refused, "its successor knows of no freeze");
+    let second = freeze(&set).await;
+    set.provable(false);
+    assert_eq!(set.ask(cut(second)).await, Err(Failure::NotLeader { hint: None }), "it may be deposed");
+    set.provable(true);
+    let third = freeze(&set).await;
+    let writing = set.send(commit(2, 1, Timestamp::ZERO, &[], &[("k", Some("v"))]));
+    set.settle().await;
+    assert!(!writing.is_finished());
+    set.advance(200);
+    set.settle().await;
+    committed(writing.await.unwrap().result);
+    assert_eq!(set.ask(cut(third)).await, refused, "a writer has passed");
+}

@@ -4,8 +4,9 @@ use std::fs;
 
 use super::*;
 use crate::command::{Command, Logged, Upkeep};
+use crate::protocol::Outcome;
 use crate::store::kv::{Family, KeyRange};
-use crate::store::record::LoggedWrite;
+use crate::store::record::{LoggedWrite, PrepareRecord};
 use crate::store::rocks::StoreMemory;
 use crate::store::versions::{ReadAt, RowAt};
 use crate::store::{Store, StoreError};
@@ -36,7 +37,7 @@ fn apply(element: &ReplicaSet, entries: &[AppliedEntry]) {
 }
 
 fn at(store: &Store, snapshot: u64, key: &str) -> RowAt {
-    let at = ReadAt { snapshot: Timestamp(snapshot), own: None, pass_uncertain: false };
+    let at = ReadAt { snapshot: Timestamp(snapshot), own: None, cut: false };
     store.row_at(at, key.as_bytes()).unwrap()
 }
 
@@ -81,7 +82,7 @@ fn scans_page_in_both_directions_at_any_snapshot() {
         entries.extend([put(4, 20, "b", None), put(5, 21, "d", Some("2"))]);
         apply(&element, &entries);
         let page = |snapshot, start, end, reverse, rows_max| {
-            let at = ReadAt { snapshot: Timestamp(snapshot), own: None, pass_uncertain: false };
+            let at = ReadAt { snapshot: Timestamp(snapshot), own: None, cut: false };
             let read = ReadOp::Scan { start: b(start), end: b(end), reverse, rows_max, bytes_max: 1000 };
             match element.store.read(at, &[read]).unwrap() {
                 crate::protocol::ReadAnswer::Rows(mut results) => match results.remove(0) {
@@ -125,6 +126,39 @@ fn compaction_drops_what_a_durable_threshold_allows_and_nothing_else() {
         store.compact().unwrap();
         assert_eq!((count(store, Family::Rows), count(store, Family::History)), (2, 0));
         assert_eq!((at(store, 40, "k"), at(store, 40, "gone")), (value("3"), RowAt::Absent));
+    });
+}
+
+#[test]
+fn a_cut_sees_what_was_committed_at_or_below_it_and_garbage_collection_leaves_it_that() {
+    each_kind(|element| {
+        let writes = vec![LoggedWrite { key: b("k"), value: Some(b("new")) }];
+        let record =
+            PrepareRecord { at: Timestamp(20), participants: vec![1, 2], reads: Vec::new(), writes, staged: 0 };
+        let outcome = Outcome::Committed(Timestamp(30));
+        apply(
+            &element,
+            &[
+                put(1, 10, "k", Some("old")),
+                entry(2, 20, Command::Prepare { txn: id(2), record }),
+                entry(3, 40, Command::Resolve { txn: id(2), outcome }),
+                entry(4, 50, Command::Upkeep(Upkeep { garbage: Timestamp(25), ..Upkeep::default() })),
+            ],
+        );
+        element.flush().unwrap();
+        let store = &element.store;
+        store.compact().unwrap();
+        let cut =
+            |snapshot| store.row_at(ReadAt { snapshot: Timestamp(snapshot), own: None, cut: true }, b"k").unwrap();
+        assert_eq!(
+            [25, 29, 30, 39, 40].map(cut),
+            [value("old"), value("old"), value("new"), value("new"), value("new")]
+        );
+        assert_eq!(
+            at(store, 39, "k"),
+            RowAt::Uncertain(Timestamp(40)),
+            "another snapshot does not know what came first"
+        );
     });
 }
 
