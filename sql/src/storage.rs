@@ -98,6 +98,15 @@ pub struct TransactionOptions {
     pub age_of: Option<u64>,
 }
 
+/// How much a transaction reads that does nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadExtent {
+    /// What one statement reads.
+    Statement,
+    /// What the statements of a READ ONLY block read; their client decides when it ends.
+    Block,
+}
+
 /// A database as one gateway sees it.
 #[async_trait]
 pub trait Database: Send + Sync {
@@ -112,6 +121,11 @@ pub trait Database: Send + Sync {
 /// One transaction. Dropping it without `commit` rolls it back.
 #[async_trait]
 pub trait Transaction: Send {
+    /// Declares, before anything is read, that the transaction will only read. Then it may get a snapshot that no writer can spoil.
+    /// A declaration that comes too late, or proves wrong, does no harm.
+    fn only_reads(&mut self, extent: ReadExtent) {
+        let _ = extent;
+    }
     /// The catalog of the transaction's snapshot with the transaction's own DDL on top. The first call may return a cached
     /// catalog; whatever is answered on its ground is validated like any other read. An implementation that finds its cached catalog outdated
     /// renews it, so that the transaction's repetition does not meet it again.

@@ -168,7 +168,7 @@ impl Inner {
 impl storage::Database for Database {
     fn begin(&self, options: &storage::TransactionOptions) -> Result<Box<dyn storage::Transaction>, Error> {
         let txn = self.inner.coordinator.begin(Options { age_of: options.age_of, shared_locks: false });
-        Ok(Box::new(SessionTransaction::new(self.inner.clone(), txn)))
+        Ok(Box::new(SessionTransaction::new(self.inner.clone(), txn, options.age_of.is_some())))
     }
 
     fn cached_catalog(&self) -> Arc<Catalog> {

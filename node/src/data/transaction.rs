@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_sql::catalog::{Catalog, Table};
 use quorate_sql::error::Error;
-use quorate_sql::storage::{Placement, ReadMode, Scan, ScanCursor, ScanPage, StoredRow, Transaction};
+use quorate_sql::storage::{Placement, ReadExtent, ReadMode, Scan, ScanCursor, ScanPage, StoredRow, Transaction};
 use quorate_txn::coordinator::{self, ScanRange, TxnError};
 use quorate_txn::protocol::SetId;
 
@@ -43,11 +43,26 @@ pub struct SessionTransaction {
     /// Sets that the transaction locked or wrote in; the last is where rows without a key go.
     wrote_to: Vec<SetId>,
     recorded: bool,
+    /// Which of its first reads takes a cut through all sets as the snapshot.
+    cut: CutAt,
+    /// It repeats one that lost.
+    repeats: bool,
     age: u64,
 }
 
+/// Which first read of a transaction takes a cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CutAt {
+    /// None: it may write, or has its snapshot.
+    None,
+    /// A scan of several sets. Reads by key are validated: that is cheaper for all, and hardly ever fails.
+    Scan,
+    /// Any.
+    Any,
+}
+
 impl SessionTransaction {
-    pub(super) fn new(database: Arc<Inner>, mut txn: coordinator::Transaction) -> Self {
+    pub(super) fn new(database: Arc<Inner>, mut txn: coordinator::Transaction, repeats: bool) -> Self {
         let age = txn.age();
         let known = database.known();
         Self {
@@ -61,6 +76,8 @@ impl SessionTransaction {
             read_from: None,
             wrote_to: Vec::new(),
             recorded: false,
+            cut: CutAt::None,
+            repeats,
             age,
         }
     }
@@ -85,6 +102,22 @@ impl SessionTransaction {
             Placement::AllSlots => self.database.layout.read().sets.clone(),
             Placement::Duplicate => vec![self.reading_set()],
         }
+    }
+
+    /// To be called before a read: takes a cut through all sets as the snapshot, if this read is one that does.
+    async fn take_cut(&mut self, scan: bool) -> Result<(), Error> {
+        let wanted = match self.cut {
+            CutAt::None => return Ok(()),
+            CutAt::Scan => scan,
+            CutAt::Any => true,
+        };
+        self.cut = CutAt::None;
+        let sets = self.database.layout.read().sets.clone();
+        if wanted && sets.len() > 1 && self.wrote_to.is_empty() {
+            // Where there is none the transaction reads as any other.
+            self.txn.take_cut(&sets).await.map_err(self.fail())?;
+        }
+        Ok(())
     }
 
     /// The table that a key belongs to, if its catalog row must be compared: not for system rows nor for what this
@@ -250,6 +283,14 @@ fn rows(pairs: Vec<(Bytes, Bytes)>) -> Vec<StoredRow> {
 
 #[async_trait]
 impl Transaction for SessionTransaction {
+    fn only_reads(&mut self, extent: ReadExtent) {
+        if self.txn.snapshot().is_none() {
+            // A READ ONLY block is to see one snapshot however long it takes; a statement that lost once shall not lose again.
+            let any = extent == ReadExtent::Block || self.repeats;
+            self.cut = if any { CutAt::Any } else { CutAt::Scan };
+        }
+    }
+
     async fn catalog(&mut self) -> Result<Arc<Catalog>, Error> {
         if let Some(altered) = &self.altered {
             return Ok(altered.clone());
@@ -265,6 +306,7 @@ impl Transaction for SessionTransaction {
         if self.altered.is_some() {
             return Ok(true);
         }
+        self.take_cut(false).await?;
         let before = self.known.version;
         let set = self.reading_set();
         let known = self.database.read_catalog(&mut self.txn, set).await?;
@@ -319,6 +361,9 @@ impl Transaction for SessionTransaction {
     }
 
     async fn get(&mut self, keys: &[(Placement, Bytes)], mode: ReadMode) -> Result<Vec<Option<Bytes>>, Error> {
+        if mode == ReadMode::Snapshot {
+            self.take_cut(false).await?;
+        }
         let mut by_set: Vec<(SetId, Vec<usize>)> = Vec::new();
         for (at, (placement, _)) in keys.iter().enumerate() {
             let sets = match (placement, mode) {
@@ -353,6 +398,7 @@ impl Transaction for SessionTransaction {
 
     async fn scan(&mut self, scan: &Scan, from: Option<ScanCursor>) -> Result<ScanPage, Error> {
         let sets = self.sets(scan.placement);
+        self.take_cut(sets.len() > 1).await?;
         let tables = self.unseen(std::slice::from_ref(&scan.range.start));
         if let (Some(set), false) = (sets.first().copied(), tables.is_empty()) {
             self.read_from.get_or_insert(set);

@@ -18,7 +18,7 @@ use crate::exec::{Run, SelectStream, StatementContext, change, ddl, insert, memo
 use crate::parse::Statement;
 use crate::plan::{Body, Plan};
 use crate::settings::View;
-use crate::storage::{Database, Transaction};
+use crate::storage::{Database, ReadExtent, Transaction};
 use crate::value::Value;
 
 /// Result rows held back until their transaction is committed, in bytes. Larger results stream, and a lost race is an error at their end.
@@ -288,6 +288,9 @@ async fn plan(
     surroundings: &Surroundings,
     open: &mut Open,
 ) -> Result<Run, Error> {
+    if surroundings.read_only && !surroundings.commits {
+        open.transaction.only_reads(ReadExtent::Block);
+    }
     loop {
         let catalog = open.transaction.catalog().await?;
         let context = surroundings.context(&catalog, open.began);
@@ -300,6 +303,9 @@ async fn plan(
                 open.transaction.uses_table(table);
             }
             open.catalog = Some(catalog);
+            if surroundings.commits && only_reads(&plan.body) {
+                open.transaction.only_reads(ReadExtent::Statement);
+            }
             return Ok(Run {
                 plan,
                 context,
@@ -311,6 +317,15 @@ async fn plan(
                 cancel: surroundings.cancel.clone(),
             });
         }
+    }
+}
+
+/// Whether a statement does nothing but read. What its functions may do besides is up to the transaction.
+fn only_reads(body: &Body) -> bool {
+    match body {
+        Body::Select(select) => !select.locks(),
+        Body::CopyOut(..) => true,
+        Body::Insert(_) | Body::Change(_) | Body::CopyIn(_) | Body::Explain(_) | Body::Utility(_) => false,
     }
 }
 
