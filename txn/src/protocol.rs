@@ -210,7 +210,10 @@ pub enum Operation {
     },
     /// The first half of a cut through all sets (rule 17): from now on no commit and no prepare gets a timestamp here, until
     /// [`Operation::Cut`] comes or too much time has passed. Any time; answered by [`Reply::Frozen`] once all that has one is applied.
-    Freeze,
+    Freeze {
+        /// It is the first set of a cut, frozen before the others: here cuts take turns, and leave writers time in between.
+        first: bool,
+    },
     /// The second half, sent when all sets are frozen: what gets a timestamp from now on lies above the cut. Answered by
     /// [`Reply::Snapshot`] with proof that this element has led since it froze; refused with [`Refusal::Thawed`] if it was not frozen all
     /// the time.

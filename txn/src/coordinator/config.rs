@@ -56,7 +56,7 @@ impl Default for Config {
             answer_timeout: Duration::from_secs(3),
             lock_timeout: Duration::from_secs(30),
             follower_lag: Duration::from_millis(10),
-            freeze_patience: Duration::from_millis(100),
+            freeze_patience: Duration::from_millis(250),
             heartbeat: Duration::from_millis(150),
             heartbeat_idle: Duration::from_secs(1),
             transaction_memory: 64 << 20,

@@ -1,8 +1,8 @@
 //! Cuts through all sets, for transactions that only read (rule 17 in `docs/transactions.md`).
 //!
 //! One task makes them, one after the other; a cut serves all sessions that asked for one before it began, so it shows
-//! everything acknowledged before they asked. All sets are frozen, then all are told the highest of their timestamps, which
-//! thaws them. If any of them does not take part, or was not frozen all the time, there is no cut, and another is tried.
+//! everything acknowledged before they asked. The first set is frozen, where gateways take turns, then the others, then all are told the
+//! highest of their timestamps, which thaws them. If any of them does not take part, or was not frozen all the time, there is no cut, and another is tried.
 //!
 //! A set that is not there must not make the others stand still again and again: it is suspect until it answers something, and
 //! while any set is, there are no cuts. Who gets none reads as other transactions do, and validates.
@@ -22,7 +22,7 @@ use crate::protocol::{LogIndex, Operation, Reply, SetId, Term};
 use crate::traits::CallError;
 
 /// How often a cut is tried.
-const ATTEMPTS_MAX: usize = 5;
+const ATTEMPTS_MAX: usize = 10;
 
 /// A snapshot of several sets as they were at one instant.
 #[derive(Debug)]
@@ -65,7 +65,10 @@ impl Shared {
             if links.iter().any(|link| link.suspect.load(Ordering::Acquire)) {
                 return None;
             }
-            let frozen = join_all(links.iter().map(|link| self.freeze(link))).await;
+            let (first, others) = links.split_first()?;
+            let Some(turn) = self.freeze(first, true).await else { continue };
+            let mut frozen = vec![Some(turn)];
+            frozen.extend(join_all(others.iter().map(|link| self.freeze(link, false))).await);
             if frozen.iter().any(Option::is_none) {
                 let thaw = links.iter().zip(&frozen).filter_map(|(link, frozen)| Some((link, frozen.as_ref()?)));
                 join_all(thaw.map(|(link, frozen)| self.end_freeze(link, frozen, None))).await;
@@ -82,9 +85,9 @@ impl Shared {
         None
     }
 
-    async fn freeze(&self, link: &SetLink) -> Option<Frozen> {
+    async fn freeze(&self, link: &SetLink, first: bool) -> Option<Frozen> {
         let naive = self.config.breaks.cut;
-        let freeze = if naive { Operation::Snapshot { at: None, proof: true } } else { Operation::Freeze };
+        let freeze = if naive { Operation::Snapshot { at: None, proof: true } } else { Operation::Freeze { first } };
         let answer = self.call(link, freeze);
         match tokio::time::timeout(self.config.freeze_patience, answer).await {
             Ok(Ok(response)) => match response.result {

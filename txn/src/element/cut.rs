@@ -6,9 +6,11 @@
 //! frozen and none has thawed, at which every transaction has either all its timestamps, which lie at or below the cut, or still
 //! misses one, which will lie above. That instant is the reader's place in the order of transactions.
 //!
+//! One set, the same for all gateways, is frozen before the others. There cuts take turns, and after each writers have as much time as it
+//! took; so they have it in all sets at once.
+//!
 //! A freeze is a promise in memory. It ends with its term, and by itself when the gateway is too slow; then the cut is refused
-//! and the gateway begins again. So a gateway that dies holds writers up for [`Options::freeze_max`] at most, and gateways that come one after
-//! the other leave writers as much time as they take.
+//! and the gateway begins again. So a gateway that dies holds writers up for [`Options::freeze_max`] at most.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,9 +23,11 @@ use super::state::{Wait, Woken};
 use crate::clock::Timestamp;
 use crate::protocol::{Failure, Refusal, Reply, Term};
 
-/// For how long freezes that overlap may hold up a writer until new ones are refused; and the most that writers have for themselves after
-/// a freeze.
-const HELD_UP_MAX: Duration = Duration::from_millis(20);
+/// How long a cut waits for its turn.
+const TURN_MAX: Duration = Duration::from_millis(100);
+
+/// The most that writers have for themselves after a cut.
+const REST_MAX: Duration = Duration::from_millis(20);
 
 /// The freezes of a leader.
 #[derive(Debug, Default)]
@@ -33,18 +37,17 @@ pub(crate) struct Freezes {
     open: BTreeMap<u64, Duration>,
     /// When the first of those that overlap began.
     since: Duration,
-    /// A writer waits, or has waited, for their end.
-    held_up: bool,
-    /// Until then writers go first.
+    /// Until then no cut begins here.
     rest_until: Duration,
 }
 
 /// Whether a set may be frozen.
 enum Begin {
     Frozen(u64),
+    /// Another cut is being made.
+    Taken,
     /// Writers go first.
     After(Duration),
-    Refused,
 }
 
 impl Freezes {
@@ -52,16 +55,16 @@ impl Freezes {
         self.open.is_empty()
     }
 
-    fn begin(&mut self, now: Duration, max: Duration) -> Begin {
+    fn begin(&mut self, now: Duration, max: Duration, first: bool) -> Begin {
         self.expire(now);
+        if first && !self.open.is_empty() {
+            return Begin::Taken;
+        }
+        if first && now < self.rest_until {
+            return Begin::After(self.rest_until);
+        }
         if self.open.is_empty() {
-            if self.held_up && now < self.rest_until {
-                return Begin::After(self.rest_until);
-            }
             self.since = now;
-            self.held_up = false;
-        } else if self.held_up && now >= self.since + HELD_UP_MAX {
-            return Begin::Refused;
         }
         self.last += 1;
         self.open.insert(self.last, now + max);
@@ -71,15 +74,16 @@ impl Freezes {
     /// Whether the set is frozen, for a writer. If not, what ended by itself is gone for good.
     pub(crate) fn hold_up(&mut self, now: Duration) -> bool {
         self.expire(now);
-        self.held_up |= !self.open.is_empty();
         !self.open.is_empty()
     }
 
     /// Ends a freeze; whether it was in place until now.
     fn end(&mut self, freeze: u64, now: Duration) -> bool {
-        // One whose time is over, but that no writer has noticed, was in place.
+        // One whose time is over, but that nobody has noticed, was in place.
         let held = self.open.remove(&freeze).is_some();
-        self.rest(now);
+        if held {
+            self.rest(now);
+        }
         held
     }
 
@@ -90,40 +94,52 @@ impl Freezes {
         }
     }
 
-    /// After the last freeze writers have as much time as they were held up, within reason.
+    /// After the last freeze writers have as much time as it took, within reason.
     fn rest(&mut self, now: Duration) {
         if self.open.is_empty() {
-            self.rest_until = now + now.saturating_sub(self.since).min(HELD_UP_MAX);
+            self.rest_until = now + now.saturating_sub(self.since).min(REST_MAX);
         }
     }
 }
 
 impl ReplicaSet {
     /// See [`Operation::Freeze`](crate::protocol::Operation::Freeze).
-    pub(super) async fn freeze(&self) -> Result<Reply, Failure> {
-        let give_up = self.now() + self.options.freeze_max;
+    pub(super) async fn freeze(&self, first: bool) -> Result<Reply, Failure> {
+        let refused = Err(Failure::Refused(Refusal::Thawed));
+        let turn_ends = self.now() + TURN_MAX;
         let (term, freeze, at) = loop {
-            let rest = {
+            let begin = {
                 let mut state = self.leading_state()?;
                 let (now, logged, horizon) = (self.now(), state.logged, state.horizon);
                 let leader = leader(&mut state);
                 leader.demand = now;
-                match leader.freezes.begin(now, self.options.freeze_max) {
+                match leader.freezes.begin(now, self.options.freeze_max, first) {
                     // Not above the horizon, if possible: else the cut would have to wait for a higher one.
                     Begin::Frozen(freeze) => {
                         let at = leader.last.max(logged).max(self.clock.now().min(horizon));
                         break (leader.term, freeze, at);
                     }
-                    Begin::After(until) if until < give_up => until.saturating_sub(now),
-                    Begin::After(_) | Begin::Refused => return Err(Failure::Refused(Refusal::Thawed)),
+                    begin => begin,
                 }
             };
-            tokio::time::sleep(rest).await;
+            let now = self.now();
+            if now >= turn_ends {
+                return refused;
+            }
+            match begin {
+                Begin::After(until) => tokio::time::sleep(until.saturating_sub(now)).await,
+                Begin::Taken | Begin::Frozen(_) => {
+                    if self.wait(Wait::Thawed, turn_ends).await? == Woken::Late {
+                        return refused;
+                    }
+                }
+            }
         };
+        let give_up = self.now() + self.options.freeze_max;
         // Who reads here next must see all that was given a timestamp before the cut.
         if !self.options.breaks.drain && self.wait(Wait::Settled(at), give_up).await? == Woken::Late {
             self.thaw(term, freeze)?;
-            return Err(Failure::Refused(Refusal::Thawed));
+            return refused;
         }
         Ok(Reply::Frozen { term, freeze, at })
     }
@@ -177,6 +193,8 @@ impl ReplicaSet {
 mod tests {
     use super::*;
 
+    const MAX: Duration = Duration::from_millis(150);
+
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
     }
@@ -184,38 +202,38 @@ mod tests {
     fn frozen(begin: Begin) -> u64 {
         match begin {
             Begin::Frozen(freeze) => freeze,
-            Begin::After(_) | Begin::Refused => panic!("it was to be frozen"),
+            Begin::After(_) | Begin::Taken => panic!("it was to be frozen"),
         }
     }
 
     #[test]
     fn a_freeze_ends_once_and_not_after_a_writer_has_passed_it() {
         let mut freezes = Freezes::default();
-        let first = frozen(freezes.begin(ms(1000), ms(150)));
+        let first = frozen(freezes.begin(ms(1000), MAX, true));
         assert!(freezes.hold_up(ms(1001)));
         assert!(freezes.end(first, ms(1002)));
         assert!(!freezes.end(first, ms(1002)));
-        let second = frozen(freezes.begin(ms(2000), ms(150)));
+        let second = frozen(freezes.begin(ms(2000), MAX, true));
         assert!(freezes.hold_up(ms(2149)));
         assert!(!freezes.hold_up(ms(2150)), "it has lasted too long");
         assert!(!freezes.end(second, ms(2151)));
-        let third = frozen(freezes.begin(ms(3000), ms(150)));
+        let third = frozen(freezes.begin(ms(3000), MAX, true));
         assert!(freezes.end(third, ms(9000)), "nobody has passed it");
     }
 
     #[test]
-    fn writers_that_were_held_up_go_first_for_as_long() {
+    fn cuts_take_turns_and_writers_have_as_much_time_in_between() {
         let mut freezes = Freezes::default();
-        let first = frozen(freezes.begin(ms(1000), ms(150)));
-        assert!(freezes.hold_up(ms(1001)));
+        let first = frozen(freezes.begin(ms(1000), MAX, true));
+        assert!(matches!(freezes.begin(ms(1001), MAX, true), Begin::Taken));
         assert!(freezes.end(first, ms(1004)));
-        assert!(matches!(freezes.begin(ms(1005), ms(150)), Begin::After(until) if until == ms(1008)));
-        let second = frozen(freezes.begin(ms(1008), ms(150)));
-        assert!(freezes.end(second, ms(1010)));
-        frozen(freezes.begin(ms(1010), ms(150)));
-        // Others may join, until a writer has waited for too long.
-        frozen(freezes.begin(ms(1040), ms(150)));
-        assert!(freezes.hold_up(ms(1041)));
-        assert!(matches!(freezes.begin(ms(1041), ms(150)), Begin::Refused));
+        assert!(matches!(freezes.begin(ms(1005), MAX, true), Begin::After(until) if until == ms(1008)));
+        // Whose turn it is in the first set need not wait in others.
+        let second = frozen(freezes.begin(ms(1005), MAX, false));
+        let third = frozen(freezes.begin(ms(1006), MAX, false));
+        assert!(freezes.end(second, ms(1007)) && freezes.hold_up(ms(1007)));
+        assert!(freezes.end(third, ms(1100)));
+        assert!(matches!(freezes.begin(ms(1119), MAX, true), Begin::After(until) if until == ms(1120)));
+        frozen(freezes.begin(ms(1120), MAX, true));
     }
 }

@@ -361,7 +361,7 @@ impl ReplicaSet {
             Operation::Snapshot { at, proof } => self.snapshot(at, proof).await,
             Operation::Read { at, proof, patience, reads } => self.read(at, proof, &patience, &reads).await,
             Operation::ReadCut { at, index, patience, reads } => self.read_cut(at, index, &patience, &reads).await,
-            Operation::Freeze => self.freeze().await,
+            Operation::Freeze { first } => self.freeze(first).await,
             Operation::Cut { term, freeze, at } => self.cut(term, freeze, at).await,
             Operation::Lock { patience, keys } => self.lock_keys(&patience, &keys).await,
             Operation::LockShared { patience, spans } => self.lock_spans(&patience, &spans).await,

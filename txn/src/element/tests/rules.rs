@@ -458,7 +458,7 @@ async fn an_insert_is_refused_when_the_key_exists_when_it_is_validated() {
 }
 
 async fn freeze(set: &TestSet) -> (Term, u64, Timestamp) {
-    match set.ask(Operation::Freeze).await {
+    match set.ask(Operation::Freeze { first: false }).await {
         Ok(Reply::Frozen { term, freeze, at }) => (term, freeze, at),
         other => panic!("{other:?}"),
     }
@@ -496,7 +496,7 @@ async fn rule_17_nothing_is_in_flight_when_a_set_is_frozen() {
     set.hold(true);
     let writing = set.send(commit(1, 1, Timestamp::ZERO, &[], &[("k", Some("v"))]));
     set.settle().await;
-    let freezing = set.send(Operation::Freeze);
+    let freezing = set.send(Operation::Freeze { first: true });
     set.settle().await;
     assert!(!freezing.is_finished());
     set.hold(false);
