@@ -8,7 +8,9 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::array::ListArray;
+use datafusion::arrow::buffer::OffsetBuffer;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::Result as EngineResult;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
@@ -190,6 +192,64 @@ impl ScalarUDFImpl for Key {
                 }
             }
             Ok(ColumnarValue::Array(out.finish()))
+        };
+        evaluate().map_err(to_engine)
+    }
+}
+
+/// The elements of an array, as a list that the engine can make rows of. NULL has none.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Elements {
+    name: String,
+    element: Type,
+    signature: Signature,
+}
+
+impl Elements {
+    /// The function for arrays of this type.
+    pub fn function(element: &Type) -> Arc<ScalarUDF> {
+        let signature = Signature::new(TypeSignature::VariadicAny, Volatility::Immutable);
+        let name = format!("elements of {element}");
+        Arc::new(ScalarUDF::new_from_impl(Elements { name, element: element.clone(), signature }))
+    }
+
+    fn field(&self) -> FieldRef {
+        Arc::new(Field::new("element", data_type(&self.element), true))
+    }
+}
+
+impl ScalarUDFImpl for Elements {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> EngineResult<DataType> {
+        Ok(DataType::List(self.field()))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
+        let evaluate = || -> Result<ColumnarValue, Error> {
+            let ty = Type::Array(Box::new(self.element.clone()));
+            let columns = readers(&args.args, std::slice::from_ref(&ty), args.number_rows)?;
+            let mut elements = ColumnBuilder::new(&self.element, args.number_rows);
+            let mut lengths = Vec::with_capacity(args.number_rows);
+            for n in 0..args.number_rows {
+                let mut length = 0;
+                if let Value::Array(array) = columns[0].value(n)? {
+                    length = array.values().len();
+                    for value in array.values() {
+                        elements.push(value)?;
+                    }
+                }
+                lengths.push(length);
+            }
+            let lists = ListArray::try_new(self.field(), OffsetBuffer::from_lengths(lengths), elements.finish(), None);
+            let lists = lists.map_err(|error| Error::internal(error.to_string()))?;
+            Ok(ColumnarValue::Array(Arc::new(lists)))
         };
         evaluate().map_err(to_engine)
     }

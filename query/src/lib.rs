@@ -92,7 +92,7 @@ impl relational::Engine for Engine {
         });
         let (requests, wanted) = mpsc::unbounded_channel();
         let mut translator = Translator::new(shared, requests);
-        let Relation { plan, columns, types } = translator.node(node)?;
+        let Relation { plan, columns, types, .. } = translator.query(node)?;
         debug_assert_eq!(plan.schema().fields().len(), columns.len(), "a plan gives the columns that it says");
         Ok(Box::new(Rows::new(self.state.clone(), plan, types, translator.leaves, wanted)))
     }

@@ -13,6 +13,7 @@ use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::{Column, NullEquality, ScalarValue, Spans};
 use datafusion::datasource::provider_as_source;
 use datafusion::functions_aggregate::count::count_udaf;
+use datafusion::functions_aggregate::grouping::grouping_udaf;
 use datafusion::functions_window::cume_dist::cume_dist_udwf;
 use datafusion::functions_window::lead_lag::{lag_udwf, lead_udwf};
 use datafusion::functions_window::nth_value::{first_value_udwf, last_value_udwf, nth_value_udwf};
@@ -31,7 +32,7 @@ use quorate_sql::functions::{BinaryOp, resolve_aggregate};
 use quorate_sql::plan::binder::{AggregateCall, WindowCall};
 use quorate_sql::plan::expression::Expr;
 use quorate_sql::plan::relational::{
-    Frame, FrameBound, FrameUnit, JoinKind, Node, SetKind, Subquery, SubqueryKind, WindowFunction,
+    Frame, FrameBound, FrameUnit, JoinKind, Member, Node, SetKind, Subquery, SubqueryKind, WindowFunction,
 };
 use quorate_sql::plan::select::{SelectPlan, SortKey};
 use quorate_sql::types::Type;
@@ -44,14 +45,19 @@ use crate::error::from_engine;
 use crate::expression::{Compiled, Key, Shared};
 use crate::rows::{Leaf, Request};
 
+mod dependent;
 mod expressions;
+mod sets;
+mod windows;
 
-/// A plan with the names and types of its columns, in order.
+/// A plan with the names and types of its columns, in order. The plan may have further columns.
 #[derive(Clone)]
 pub struct Relation {
     pub plan: LogicalPlan,
     pub columns: Vec<String>,
     pub types: Vec<Type>,
+    /// The columns that tell which row of the query around it a row is for ([`dependent`]); none if it is the same for all.
+    domain: Vec<String>,
 }
 
 /// Translates one query.
@@ -62,8 +68,10 @@ pub struct Translator {
     /// The plans of the leaves, by number.
     pub leaves: Vec<SelectPlan>,
     names: usize,
-    /// The rows that expressions may refer to: the last is the one at hand.
-    scopes: Vec<(Vec<String>, Vec<Type>)>,
+    /// The relations whose rows expressions may refer to: the last is the one at hand.
+    scopes: Vec<Relation>,
+    /// How the subqueries around the present place get at the rows around them, the innermost last.
+    frames: Vec<dependent::Frame>,
     /// Work tables of recursive queries: their name and form.
     work: HashMap<usize, (String, SchemaRef)>,
 }
@@ -96,6 +104,7 @@ impl Translator {
             leaves: Vec::new(),
             names: 0,
             scopes: Vec::new(),
+            frames: Vec::new(),
             work: HashMap::new(),
         }
     }
@@ -105,11 +114,17 @@ impl Translator {
         format!("c{}", self.names)
     }
 
-    /// Translates an operator and all below it.
+    /// Translates a query: its plan has exactly the columns that it says.
     ///
     /// # Errors
     /// 0A000 for what the engine cannot do; what evaluating constants reports.
-    pub fn node(&mut self, node: &Node) -> Result<Relation, Error> {
+    pub fn query(&mut self, node: &Node) -> Result<Relation, Error> {
+        let relation = self.node(node)?;
+        exact(relation)
+    }
+
+    /// Translates an operator and all below it.
+    fn node(&mut self, node: &Node) -> Result<Relation, Error> {
         match node {
             Node::Rows(plan) => self.leaf(plan),
             Node::Filter { input, conditions } => {
@@ -120,10 +135,21 @@ impl Translator {
                 let input = self.node(input)?;
                 self.projected(input, output)
             }
-            Node::Join { left, right, kind, on } => self.join(left, right, *kind, on),
-            Node::Group { input, keys, sets, aggregates } => {
+            Node::Join { left, right, kind, on } => {
+                let (left, right) = (self.node(left)?, self.node(right)?);
+                self.join(left, right, *kind, on)
+            }
+            Node::Lateral { left, right, kind, on } => {
+                let left = self.node(left)?;
+                self.lateral(left, right, *kind, on)
+            }
+            Node::Expand { input, arrays } => {
                 let input = self.node(input)?;
-                self.grouped(input, keys, sets.as_deref(), aggregates)
+                self.expanded(input, arrays)
+            }
+            Node::Group { input, keys, sets, aggregates, groupings } => {
+                let input = self.node(input)?;
+                self.grouped(input, keys, sets.as_deref(), aggregates, groupings)
             }
             Node::Window { input, calls } => {
                 let mut relation = self.node(input)?;
@@ -146,13 +172,19 @@ impl Translator {
                 let sorts = self.sorts(&input, keys);
                 Ok(Relation { plan: build(start(input.plan).sort(sorts))?, ..input })
             }
-            Node::Limit { input, limit, offset } => {
-                let input = self.node(input)?;
+            Node::Limit { input: below, limit, offset } => {
+                let input = self.node(below)?;
                 let limit = self.count(limit.as_ref(), "LIMIT", SqlState::INVALID_ROW_COUNT_IN_LIMIT)?;
                 let offset = self.count(offset.as_ref(), "OFFSET", SqlState::INVALID_ROW_COUNT_IN_OFFSET)?;
+                if !input.domain.is_empty() {
+                    return self.limited_each(input, below, limit, offset.unwrap_or(0));
+                }
                 Ok(Relation { plan: build(start(input.plan).limit(offset.unwrap_or(0), limit))?, ..input })
             }
             Node::Set { kind, all, left, right } => self.set(*kind, *all, left, right),
+            Node::Recursive { first, step, .. } if first.refers_outside() || step.refers_outside() => {
+                Err(Error::unsupported("a recursive query that refers to the query around it", "Join with its result."))
+            }
             Node::Recursive { id, first, step, all } => self.recursive(*id, first, step, *all),
             Node::Work { id, types } => {
                 let (name, schema) =
@@ -174,7 +206,7 @@ impl Translator {
             .zip(&columns)
             .map(|(from, to)| EngineExpr::Column(from).alias(to))
             .collect();
-        Ok(Relation { plan: build(start(plan).project(exprs))?, columns, types })
+        Ok(Relation { plan: build(start(plan).project(exprs))?, columns, types, domain: Vec::new() })
     }
 
     fn leaf(&mut self, plan: &SelectPlan) -> Result<Relation, Error> {
@@ -191,77 +223,96 @@ impl Translator {
         self.renamed(plan, types)
     }
 
-    /// Translates expressions over the rows of `input`.
+    /// Translates expressions over the rows of `input`. Subqueries in them may add columns to its plan.
     fn over<T>(
         &mut self,
-        columns: &[String],
-        types: &[Type],
+        input: Relation,
         translate: impl FnOnce(&mut Self) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        self.scopes.push((columns.to_vec(), types.to_vec()));
+    ) -> Result<(T, Relation), Error> {
+        self.scopes.push(input);
         let translated = translate(self);
-        self.scopes.pop();
-        translated
+        let input = self.scopes.pop().ok_or_else(|| Error::internal("a scope is gone"))?;
+        Ok((translated?, input))
     }
 
     fn filtered(&mut self, input: Relation, conditions: &[Expr]) -> Result<Relation, Error> {
-        let Relation { mut plan, columns, types } = input;
-        let conditions = self.over(&columns, &types, |this| {
+        let input = self.within_domain(input, conditions.iter())?;
+        let before = input.plan.schema().fields().len();
+        let (conditions, mut input) = self.over(input, |this| {
             conditions.iter().map(|condition| this.condition(condition)).collect::<Result<Vec<_>, _>>()
         })?;
+        let grown = input.plan.schema().fields().len() > before;
         // One filter: the engine takes a subquery apart by the conditions of a single one.
         if let Some(all) = conditions.into_iter().reduce(EngineExpr::and) {
-            plan = build(start(plan).filter(all))?;
+            input.plan = build(start(input.plan).filter(all))?;
         }
-        Ok(Relation { plan, columns, types })
+        if grown { exact(input) } else { Ok(input) }
     }
 
     fn projected(&mut self, input: Relation, output: &[(Expr, Type)]) -> Result<Relation, Error> {
-        let exprs = self.over(&input.columns, &input.types, |this| {
+        let input = self.within_domain(input, output.iter().map(|(expr, _)| expr))?;
+        let (exprs, input) = self.over(input, |this| {
             output.iter().map(|(expr, ty)| this.expression(expr, ty)).collect::<Result<Vec<_>, _>>()
         })?;
         let columns: Vec<String> = output.iter().map(|_| self.name()).collect();
-        let exprs: Vec<EngineExpr> = exprs.into_iter().zip(&columns).map(|(expr, name)| expr.alias(name)).collect();
+        let mut exprs: Vec<EngineExpr> = exprs.into_iter().zip(&columns).map(|(expr, name)| expr.alias(name)).collect();
+        exprs.extend(input.domain.iter().map(|name| column(name)));
         let types = output.iter().map(|(_, ty)| ty.clone()).collect();
-        Ok(Relation { plan: build(start(input.plan).project(exprs))?, columns, types })
+        Ok(Relation { plan: build(start(input.plan).project(exprs))?, columns, types, domain: input.domain })
     }
 
-    fn join(&mut self, left: &Node, right: &Node, kind: JoinKind, on: &[Expr]) -> Result<Relation, Error> {
-        let (left, right) = (self.node(left)?, self.node(right)?);
-        let columns = [left.columns, right.columns].concat();
-        let types = [left.types, right.types].concat();
+    fn join(&mut self, left: Relation, right: Relation, kind: JoinKind, on: &[Expr]) -> Result<Relation, Error> {
+        let (left, right, belongs) = self.joined_domains(left, right, kind, on)?;
+        let columns = [&left.columns[..], &right.columns[..]].concat();
+        let types = [&left.types[..], &right.types[..]].concat();
+        let domain = match kind {
+            JoinKind::Right if !right.domain.is_empty() => right.domain.clone(),
+            _ if left.domain.is_empty() => right.domain.clone(),
+            _ => left.domain.clone(),
+        };
+        let both = Relation { plan: left.plan.clone(), columns, types, domain };
         if kind == JoinKind::Inner && (on.is_empty() || on.iter().any(Expr::has_subquery)) {
             let plan = build(start(left.plan).cross_join(right.plan))?;
-            return self.filtered(Relation { plan, columns, types }, on);
+            let plan = match belongs {
+                Some(belongs) => build(start(plan).filter(belongs))?,
+                None => plan,
+            };
+            return self.filtered(Relation { plan, ..both }, on);
         }
-        if on.iter().any(Expr::is_relational) {
+        if on.iter().any(Expr::has_subquery) {
             return Err(Error::unsupported(
                 "a subquery in the condition of an outer join",
                 "Join with a subquery in FROM.",
             ));
         }
-        let conditions = self.over(&columns, &types, |this| {
-            on.iter().map(|condition| this.condition(condition)).collect::<Result<Vec<_>, _>>()
-        })?;
-        let kind = match kind {
+        let (conditions, both) = self
+            .over(both, |this| on.iter().map(|condition| this.condition(condition)).collect::<Result<Vec<_>, _>>())?;
+        let engine_kind = match kind {
             JoinKind::Inner => JoinType::Inner,
             JoinKind::Left => JoinType::Left,
             JoinKind::Right => JoinType::Right,
             JoinKind::Full => JoinType::Full,
         };
+        let conditions: Vec<EngineExpr> = conditions.into_iter().chain(belongs).collect();
         let conditions = if conditions.is_empty() { vec![lit(true)] } else { conditions };
-        Ok(Relation { plan: build(start(left.plan).join_on(right.plan, kind, conditions))?, columns, types })
+        let (of_left, of_right) = (left.domain, right.domain);
+        let plan = build(start(left.plan).join_on(right.plan, engine_kind, conditions))?;
+        let joined = Relation { plan, ..both };
+        if kind == JoinKind::Full && !joined.domain.is_empty() {
+            return self.either_domain(joined, &of_left, &of_right);
+        }
+        Ok(joined)
     }
 
     /// Adds columns to a relation: those worked out by `more`.
     fn extended(&mut self, input: Relation, more: Vec<(EngineExpr, Type)>) -> Result<(Relation, Vec<String>), Error> {
         let names: Vec<String> = more.iter().map(|_| self.name()).collect();
-        let mut exprs: Vec<EngineExpr> = input.columns.iter().map(|name| column(name)).collect();
+        let mut exprs: Vec<EngineExpr> = input.columns.iter().chain(&input.domain).map(|name| column(name)).collect();
         exprs.extend(more.iter().zip(&names).map(|((expr, _), name)| expr.clone().alias(name)));
         let plan = build(start(input.plan).project(exprs))?;
         let columns = input.columns.into_iter().chain(names.iter().cloned()).collect();
         let types = input.types.into_iter().chain(more.into_iter().map(|(_, ty)| ty)).collect();
-        Ok((Relation { plan, columns, types }, names))
+        Ok((Relation { plan, columns, types, domain: input.domain }, names))
     }
 
     fn grouped(
@@ -270,9 +321,12 @@ impl Translator {
         keys: &[(Expr, Type)],
         sets: Option<&[Vec<usize>]>,
         aggregates: &[AggregateCall],
+        groupings: &[Vec<usize>],
     ) -> Result<Relation, Error> {
+        let exprs = keys.iter().map(|(expr, _)| expr).chain(aggregates.iter().flat_map(AggregateCall::parts));
+        let input = self.within_domain(input, exprs)?;
         // Keys, arguments and filters are columns first; then the grouping has only names to do with.
-        let worked_out = self.over(&input.columns, &input.types, |this| {
+        let (worked_out, input) = self.over(input, |this| {
             let mut all = Vec::new();
             for (expr, ty) in keys {
                 all.push((this.expression(expr, ty)?, ty.clone()));
@@ -291,6 +345,7 @@ impl Translator {
             Ok(all)
         })?;
         let (input, names) = self.extended(input, worked_out)?;
+        let domain = input.domain.clone();
         let mut names = names.into_iter();
         let mut group_by = Vec::with_capacity(keys.len());
         let mut calls: Vec<EngineExpr> = Vec::new();
@@ -320,16 +375,33 @@ impl Translator {
             columns.push(name);
             types.push(call.function.result.clone());
         }
+        for places in groupings {
+            let name = self.name();
+            let keys = places.iter().map(|place| group_by[*place].clone().unalias()).collect();
+            calls.push(aggregate(grouping_udaf(), keys, None).alias(&name));
+            columns.push(name);
+            types.push(Type::Int32);
+        }
+        let of_domain: Vec<EngineExpr> = domain.iter().map(|name| column(name)).collect();
         let group_by = match sets {
-            None => group_by,
+            None => group_by.into_iter().chain(of_domain).collect(),
             Some(sets) => {
+                if !domain.is_empty() && sets.iter().any(Vec::is_empty) {
+                    return Err(Error::unsupported(
+                        "the grouping set () in a subquery that refers to the query around it",
+                        "Add it with UNION ALL.",
+                    ));
+                }
                 if keys.iter().any(|(_, ty)| has_several_forms(ty)) {
                     return Err(Error::unsupported(
                         "GROUPING SETS of numeric without a scale, interval or arrays",
                         "Cast the keys, for example to numeric(20,2) or text.",
                     ));
                 }
-                let sets = sets.iter().map(|set| set.iter().map(|key| group_by[*key].clone()).collect()).collect();
+                let set = |set: &Vec<usize>| {
+                    set.iter().map(|key| group_by[*key].clone()).chain(of_domain.iter().cloned()).collect()
+                };
+                let sets = sets.iter().map(set).collect();
                 vec![EngineExpr::GroupingSet(datafusion::logical_expr::GroupingSet::GroupingSets(sets))]
             }
         };
@@ -338,13 +410,16 @@ impl Translator {
             calls.push(aggregate(count_udaf(), vec![lit(1_i64)], None).alias(self.name()));
         }
         let plan = build(start(input.plan).aggregate(group_by, calls))?;
-        let shown: Vec<EngineExpr> = columns.iter().map(|name| column(name)).collect();
+        if !domain.is_empty() && keys.is_empty() && sets.is_none() {
+            return self.also_empty(Relation { plan, columns, types, domain }, aggregates);
+        }
+        let shown: Vec<EngineExpr> = columns.iter().chain(&domain).map(|name| column(name)).collect();
         if shown.is_empty() {
             let name = self.name();
             let plan = build(start(plan).project(vec![lit(true).alias(&name)]))?;
-            return Ok(Relation { plan, columns: vec![name], types: vec![Type::Bool] });
+            return Ok(Relation { plan, columns: vec![name], types: vec![Type::Bool], domain });
         }
-        Ok(Relation { plan: build(start(plan).project(shown))?, columns, types })
+        Ok(Relation { plan: build(start(plan).project(shown))?, columns, types, domain })
     }
 
     fn call(
@@ -368,131 +443,13 @@ impl Translator {
         aggregate(function, arguments.into_iter().chain(order).collect(), filter)
     }
 
-    fn windowed(&mut self, input: Relation, width: usize, call: &WindowCall) -> Result<Relation, Error> {
-        let (columns, types) = (&input.columns[..width], &input.types[..width]);
-        let (arguments, partition_by, order_by, filter) = self.over(columns, types, |this| {
-            let mut arguments = Vec::with_capacity(call.arguments.len());
-            let types = match &call.function {
-                WindowFunction::Aggregate(function) => function.arguments.clone(),
-                WindowFunction::Ntile => vec![Type::Int64],
-                _ => vec![call.ty.clone(), Type::Int64, call.ty.clone()],
-            };
-            for (n, (argument, ty)) in call.arguments.iter().zip(&types).enumerate() {
-                let value = n == 0 && !matches!(call.function, WindowFunction::Ntile);
-                arguments.push(match &call.function {
-                    WindowFunction::Aggregate(_) => this.expression(argument, ty)?,
-                    _ if value => this.expression(argument, ty)?,
-                    _ => this.constant(argument, ty)?,
-                });
-            }
-            let partition_by = call
-                .partition_by
-                .iter()
-                .map(|(expr, ty)| Ok(comparable(this.expression(expr, ty)?, ty)))
-                .collect::<Result<Vec<_>, Error>>()?;
-            let order_by = call
-                .order_by
-                .iter()
-                .map(|(expr, ty, descending, nulls_first)| {
-                    let key = comparable(this.expression(expr, ty)?, ty);
-                    Ok(SortExpr { expr: key, asc: !descending, nulls_first: *nulls_first })
-                })
-                .collect::<Result<Vec<_>, Error>>()?;
-            let filter = call.filter.as_ref().map(|filter| this.expression(filter, &Type::Bool)).transpose()?;
-            Ok((arguments, partition_by, order_by, filter))
-        })?;
-        let definition = match &call.function {
-            WindowFunction::Aggregate(function) if function.name == "count" => {
-                WindowFunctionDefinition::AggregateUDF(count_udaf())
-            }
-            WindowFunction::Aggregate(function) => {
-                let types = function.arguments.clone();
-                let result = function.result.clone();
-                let of = Function::Of(function.clone());
-                WindowFunctionDefinition::AggregateUDF(Aggregate::function(of, types, Vec::new(), false, result))
-            }
-            WindowFunction::RowNumber => WindowFunctionDefinition::WindowUDF(row_number_udwf()),
-            WindowFunction::Rank => WindowFunctionDefinition::WindowUDF(rank_udwf()),
-            WindowFunction::DenseRank => WindowFunctionDefinition::WindowUDF(dense_rank_udwf()),
-            WindowFunction::PercentRank => WindowFunctionDefinition::WindowUDF(percent_rank_udwf()),
-            WindowFunction::CumeDist => WindowFunctionDefinition::WindowUDF(cume_dist_udwf()),
-            WindowFunction::Ntile => WindowFunctionDefinition::WindowUDF(ntile_udwf()),
-            WindowFunction::Lag => WindowFunctionDefinition::WindowUDF(lag_udwf()),
-            WindowFunction::Lead => WindowFunctionDefinition::WindowUDF(lead_udwf()),
-            WindowFunction::FirstValue => WindowFunctionDefinition::WindowUDF(first_value_udwf()),
-            WindowFunction::LastValue => WindowFunctionDefinition::WindowUDF(last_value_udwf()),
-            WindowFunction::NthValue => WindowFunctionDefinition::WindowUDF(nth_value_udwf()),
-        };
-        let args = if arguments.is_empty() && matches!(definition, WindowFunctionDefinition::AggregateUDF(_)) {
-            vec![lit(1_i64)]
-        } else {
-            arguments
-        };
-        let window_frame = self.frame(&call.frame, !order_by.is_empty())?;
-        let params = WindowFunctionParams {
-            args,
-            partition_by,
-            order_by,
-            window_frame,
-            filter: filter.map(Box::new),
-            null_treatment: None,
-            distinct: false,
-        };
-        let raw = self.name();
-        let expr = EngineExpr::WindowFunction(Box::new(EngineWindow { fun: definition, params })).alias(&raw);
-        let plan = build(start(input.plan).window(vec![expr]))?;
-        // The engine numbers rows without a sign.
-        let shown = datafusion::logical_expr::cast(column(&raw), data_type(&call.ty));
-        let (relation, _) = self
-            .extended(Relation { plan, columns: input.columns, types: input.types }, vec![(shown, call.ty.clone())])?;
-        Ok(relation)
-    }
-
-    fn frame(&self, frame: &Frame, ordered: bool) -> Result<WindowFrame, Error> {
-        if !ordered && frame.unit == FrameUnit::Range {
-            // All rows are equal in an order by nothing.
-            let all = (
-                WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
-                WindowFrameBound::Following(ScalarValue::UInt64(None)),
-            );
-            return Ok(WindowFrame::new_bounds(WindowFrameUnits::Rows, all.0, all.1));
-        }
-        let unit = match frame.unit {
-            FrameUnit::Rows => WindowFrameUnits::Rows,
-            // Without offsets both mean the same, and groups are told apart for values of any form.
-            FrameUnit::Range | FrameUnit::Groups => WindowFrameUnits::Groups,
-        };
-        let unbounded = ScalarValue::UInt64(None);
-        let bound = |bound: &FrameBound, which: &str| -> Result<WindowFrameBound, Error> {
-            let offset = |expr: &Expr| -> Result<ScalarValue, Error> {
-                let value = expr.eval(&self.shared.scope(), &[])?;
-                let Some(count) = value.as_i64() else {
-                    let message = format!("frame {which} offset must not be null");
-                    return Err(Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, message));
-                };
-                let count = u64::try_from(count).map_err(|_| {
-                    let message = format!("frame {which} offset must not be negative");
-                    Error::new(SqlState::INVALID_PRECEDING_OR_FOLLOWING_SIZE, message)
-                })?;
-                Ok(ScalarValue::UInt64(Some(count)))
-            };
-            Ok(match bound {
-                FrameBound::Start => WindowFrameBound::Preceding(unbounded.clone()),
-                FrameBound::Preceding(expr) => WindowFrameBound::Preceding(offset(expr)?),
-                FrameBound::Current => WindowFrameBound::CurrentRow,
-                FrameBound::Following(expr) => WindowFrameBound::Following(offset(expr)?),
-                FrameBound::End => WindowFrameBound::Following(unbounded.clone()),
-            })
-        };
-        Ok(WindowFrame::new_bounds(unit, bound(&frame.start, "starting")?, bound(&frame.end, "ending")?))
-    }
-
     fn distinct(&mut self, input: Relation) -> Result<Relation, Error> {
         if input.types.iter().any(has_several_forms) {
             let keys: Vec<(Expr, Type)> =
                 input.types.iter().enumerate().map(|(n, ty)| (Expr::Column(n), ty.clone())).collect();
-            return self.grouped(input, &keys, None, &[]);
+            return self.grouped(input, &keys, None, &[], &[]);
         }
+        let input = exact(input)?;
         Ok(Relation { plan: build(start(input.plan).distinct())?, ..input })
     }
 
@@ -504,27 +461,12 @@ impl Translator {
         if order.is_empty() {
             order = by.iter().map(|expr| SortExpr { expr: expr.clone(), asc: true, nulls_first: false }).collect();
         }
-        let raw = self.name();
-        let params = WindowFunctionParams {
-            args: Vec::new(),
-            partition_by: by,
-            order_by: order,
-            window_frame: WindowFrame::new_bounds(
-                WindowFrameUnits::Rows,
-                WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
-                WindowFrameBound::CurrentRow,
-            ),
-            filter: None,
-            null_treatment: None,
-            distinct: false,
-        };
-        let fun = WindowFunctionDefinition::WindowUDF(row_number_udwf());
-        let number = EngineExpr::WindowFunction(Box::new(EngineWindow { fun, params })).alias(&raw);
-        let plan = build(start(input.plan).window(vec![number]))?;
-        let plan = build(start(plan).filter(column(&raw).eq(lit(1_u64))))?;
-        let columns = input.columns[on..].to_vec();
-        let shown: Vec<EngineExpr> = columns.iter().map(|name| column(name)).collect();
-        Ok(Relation { plan: build(start(plan).project(shown))?, columns, types: input.types[on..].to_vec() })
+        let mut parts = by;
+        parts.extend(input.domain.iter().map(|name| column(name)));
+        let (plan, number) = self.numbered(input.plan, parts, order)?;
+        let plan = build(start(plan).filter(column(&number).eq(lit(1_u64))))?;
+        let (columns, types) = (input.columns[on..].to_vec(), input.types[on..].to_vec());
+        exact(Relation { plan, columns, types, domain: input.domain })
     }
 
     fn sorts(&self, input: &Relation, keys: &[SortKey]) -> Vec<SortExpr> {
@@ -547,66 +489,8 @@ impl Translator {
         }
     }
 
-    fn set(&mut self, kind: SetKind, all: bool, left: &Node, right: &Node) -> Result<Relation, Error> {
-        let (left, right) = (self.node(left)?, self.node(right)?);
-        let types = left.types.clone();
-        if kind == SetKind::Union {
-            let plan = build(start(left.plan).union(right.plan))?;
-            let union = self.renamed(plan, types)?;
-            return if all { Ok(union) } else { self.distinct(union) };
-        }
-        // Rows of the left side with, or without, an equal one on the right; with ALL the n-th of equal rows goes with the n-th.
-        let side = |this: &mut Self, side: Relation| -> Result<(Relation, Vec<String>), Error> {
-            let side = if all { side } else { this.distinct(side)? };
-            let width = side.columns.len();
-            let keys: Vec<(EngineExpr, Type)> = side
-                .columns
-                .iter()
-                .zip(&side.types)
-                .map(|(name, ty)| (comparable(column(name), ty), if is_keyed(ty) { Type::Bytea } else { ty.clone() }))
-                .collect();
-            let (side, mut keys) = this.extended(side, keys)?;
-            if !all {
-                return Ok((side, keys));
-            }
-            let by = |name: &String| {
-                let place = side.columns.iter().position(|column| column == name).unwrap_or(width);
-                (Expr::Column(place), side.types[place].clone())
-            };
-            let call = WindowCall {
-                function: WindowFunction::RowNumber,
-                arguments: Vec::new(),
-                filter: None,
-                partition_by: keys.iter().map(by).collect(),
-                order_by: Vec::new(),
-                frame: Frame { unit: FrameUnit::Rows, start: FrameBound::Start, end: FrameBound::Current },
-                ty: Type::Int64,
-            };
-            let width = side.columns.len();
-            let numbered = this.windowed(side, width, &call)?;
-            keys.extend(numbered.columns.last().cloned());
-            Ok((numbered, keys))
-        };
-        let width = types.len();
-        let (left, left_keys) = side(self, left)?;
-        let (right, right_keys) = side(self, right)?;
-        let kind = if kind == SetKind::Intersect { JoinType::LeftSemi } else { JoinType::LeftAnti };
-        let keys = |names: Vec<String>| names.into_iter().map(Column::new_unqualified).collect::<Vec<_>>();
-        let joined = start(left.plan).join_detailed(
-            right.plan,
-            kind,
-            (keys(left_keys), keys(right_keys)),
-            None,
-            NullEquality::NullEqualsNull,
-        );
-        let plan = build(joined)?;
-        let columns = left.columns[..width].to_vec();
-        let shown: Vec<EngineExpr> = columns.iter().map(|name| column(name)).collect();
-        Ok(Relation { plan: build(start(plan).project(shown))?, columns, types })
-    }
-
     fn recursive(&mut self, id: usize, first: &Node, step: &Node, all: bool) -> Result<Relation, Error> {
-        let first = self.node(first)?;
+        let first = self.query(first)?;
         if !all && first.types.iter().any(has_several_forms) {
             return Err(Error::unsupported(
                 "UNION in a recursive query over numeric without a scale, interval or arrays",
@@ -617,10 +501,19 @@ impl Translator {
         let fields: Vec<Field> =
             first.columns.iter().zip(&first.types).map(|(name, ty)| Field::new(name, data_type(ty), true)).collect();
         self.work.insert(id, (name.clone(), Arc::new(Schema::new(fields))));
-        let step = self.node(step)?;
+        let step = self.query(step)?;
         let plan = build(start(first.plan).to_recursive_query(name, step.plan, !all))?;
         self.renamed(plan, first.types)
     }
+}
+
+/// A relation whose plan has its columns and no others.
+fn exact(relation: Relation) -> Result<Relation, Error> {
+    if relation.plan.schema().fields().len() == relation.columns.len() + relation.domain.len() {
+        return Ok(relation);
+    }
+    let shown: Vec<EngineExpr> = relation.columns.iter().chain(&relation.domain).map(|name| column(name)).collect();
+    Ok(Relation { plan: build(start(relation.plan).project(shown))?, ..relation })
 }
 
 fn aggregate(

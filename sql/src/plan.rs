@@ -12,12 +12,14 @@ pub mod from;
 pub mod recorded;
 pub mod relational;
 pub mod select;
+pub mod series;
 pub mod write;
 
 mod calls;
 mod grouping;
 mod joins;
 mod operators;
+mod outer;
 mod output;
 mod stages;
 mod windows;
@@ -88,15 +90,9 @@ impl Plan {
     ) -> Result<Plan, Error> {
         let mut binder = Binder::new(catalog, context, &parsed.positions, parameters);
         let body = match &*parsed.statement {
-            Statement::Query(query) => match recorded::recognise(query) {
-                Some(recorded) => {
-                    binder.shows_catalog = true;
-                    Body::Select(recorded.plan())
-                }
-                None => match recorded::without_expanded_keys(query) {
-                    Some(query) => Body::Select(binder.query(&query)?),
-                    None => Body::Select(binder.query(query)?),
-                },
+            Statement::Query(query) => match recorded::without_expanded_keys(query) {
+                Some(query) => Body::Select(binder.query(&query)?),
+                None => Body::Select(binder.query(query)?),
             },
             Statement::Insert(insert) => Body::Insert(Box::new(binder.insert(insert)?)),
             Statement::Update(update) => Body::Change(Box::new(binder.update(update)?)),

@@ -71,7 +71,6 @@ INSERT INTO a SELECT i, i FROM generate_series(1, 6) AS g(i)
 INSERT INTO b SELECT i, i * 10 FROM generate_series(2, 4) AS g(i)
 UPDATE a SET v = b.v FROM b WHERE b.id = a.id
 SELECT * FROM a ORDER BY id
--- differs: subqueries that aggregate over another comparison with the outer row than = are not taken apart yet
 UPDATE a SET v = (SELECT count(*) FROM b WHERE b.id < a.id)
 UPDATE a SET v = (SELECT count(*) FROM b WHERE b.id = a.id)
 SELECT * FROM a ORDER BY id

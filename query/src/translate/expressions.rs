@@ -2,6 +2,7 @@
 //!
 //! EXISTS and IN become joins where they are conditions; elsewhere a subquery is one value, made by an aggregate if its form does not say that it has one row.
 
+use super::dependent::{Frame, engine_takes};
 use super::*;
 
 impl Translator {
@@ -39,102 +40,125 @@ impl Translator {
 
     fn membership(&mut self, subquery: &Subquery, negated: bool) -> Result<EngineExpr, Error> {
         match &subquery.kind {
-            SubqueryKind::Exists => {
-                let relation = self.node(&subquery.plan)?;
+            SubqueryKind::Exists if engine_takes(subquery, false) => {
+                let relation = self.by_engine(&subquery.plan)?;
                 let subquery = self.subplan(relation.plan);
                 Ok(EngineExpr::Exists(Exists { subquery, negated }))
             }
-            SubqueryKind::In { operand, equal, cast } => {
-                let operand = comparable(self.expression(operand, &equal.left)?, &equal.left);
-                let relation = self.node(&subquery.plan)?;
-                let own = relation.types[0].clone();
-                let element = match cast {
-                    Some(cast) => Expr::Cast(Box::new((cast.clone(), Expr::Column(0)))),
-                    None => Expr::Column(0),
-                };
-                let element_type = if cast.is_some() { equal.right.clone() } else { own };
-                let element =
-                    self.over(&relation.columns, &relation.types, |this| this.expression(&element, &element_type))?;
-                let element = widened(comparable(element, &element_type), &element_type, &equal.left);
-                let operand = widened(operand, &equal.left, &element_type);
+            SubqueryKind::In(members) if engine_takes(subquery, false) && members.len() == 1 => {
+                let member = &members[0];
+                let element_type = element_type(member, &subquery.plan);
+                let operand = comparable(self.expression(&member.operand, &member.equal.left)?, &member.equal.left);
+                let operand = widened(operand, &member.equal.left, &element_type);
+                let relation = self.by_engine(&subquery.plan)?;
+                let (element, relation) = self.over(relation, |this| this.element(member, &element_type, 0))?;
                 let name = self.name();
                 let plan = build(start(relation.plan).project(vec![element.alias(name)]))?;
                 let subquery = self.subplan(plan);
                 Ok(EngineExpr::InSubquery(InSubquery { expr: Box::new(operand), subquery, negated }))
             }
-            SubqueryKind::Scalar | SubqueryKind::Array(_) => {
+            // Where NULL is as good as false, a row of values among others is a row that exists.
+            SubqueryKind::In(_) if !negated && !subquery.plan.refers_outside() => match subquery.as_exists() {
+                Some(exists) => self.membership(&exists, false),
+                None => self.attached(subquery),
+            },
+            _ => {
                 let value = self.scalar_subquery(subquery)?;
                 Ok(if negated { EngineExpr::Not(Box::new(value)) } else { value })
             }
         }
     }
 
+    /// Translates a query that the engine takes apart.
+    fn by_engine(&mut self, query: &Node) -> Result<Relation, Error> {
+        self.frames.push(Frame::Engine);
+        let relation = self.query(query);
+        self.frames.pop();
+        relation
+    }
+
+    /// The column that a member of IN is compared with, in the form in which it is compared.
+    fn element(&mut self, member: &Member, ty: &Type, place: usize) -> Result<EngineExpr, Error> {
+        let element = match &member.cast {
+            Some(cast) => Expr::Cast(Box::new((cast.clone(), Expr::Column(place)))),
+            None => Expr::Column(place),
+        };
+        let element = self.expression(&element, ty)?;
+        Ok(widened(comparable(element, ty), ty, &member.equal.left))
+    }
+
+    /// Whether an operand of IN equals a column of the row at hand.
+    pub(super) fn equal_to_column(
+        &mut self,
+        member: &Member,
+        operand: EngineExpr,
+        place: usize,
+    ) -> Result<EngineExpr, Error> {
+        let own = self.scopes.last().and_then(|scope| scope.types.get(place)).cloned();
+        let own = own.ok_or_else(|| Error::internal("IN of a column that is not there"))?;
+        let ty = if member.cast.is_some() { member.equal.right.clone() } else { own };
+        let left = &member.equal.left;
+        let operand = widened(comparable(operand, left), left, &ty);
+        Ok(operand.eq(self.element(member, &ty, place)?))
+    }
+
+    /// The value of a subquery for the row at hand.
     fn scalar_subquery(&mut self, subquery: &Subquery) -> Result<EngineExpr, Error> {
-        let relation = self.node(&subquery.plan)?;
-        let value = column(&relation.columns[0]);
-        let own = relation.types[0].clone();
-        let call = match &subquery.kind {
-            // One row by its form already, and in a form that the engine can take out of the subquery.
-            SubqueryKind::Scalar if is_one_row(&subquery.plan) => None,
+        if !engine_takes(subquery, true) || subquery.plan.references().is_empty() {
+            return self.attached(subquery);
+        }
+        match &subquery.kind {
             SubqueryKind::Scalar => {
-                Some(Aggregate::function(Function::Only, vec![own.clone()], Vec::new(), false, own.clone()))
-            }
-            SubqueryKind::Array(_) => {
-                let function = resolve_aggregate("array_agg", std::slice::from_ref(&own))?;
-                let (types, result) = (function.arguments.clone(), function.result.clone());
-                Some(Aggregate::function(Function::Of(function), types, Vec::new(), false, result))
+                let relation = self.by_engine(&subquery.plan)?;
+                // One row by its form already, and in a form that the engine can take out of the subquery.
+                let plan = if is_one_row(&subquery.plan) {
+                    relation.plan
+                } else {
+                    let own = relation.types[0].clone();
+                    let only = Aggregate::function(Function::Only, vec![own.clone()], Vec::new(), false, own);
+                    let name = self.name();
+                    let call = aggregate(only, vec![column(&relation.columns[0])], None).alias(name);
+                    build(start(relation.plan).aggregate(Vec::<EngineExpr>::new(), vec![call]))?
+                };
+                Ok(EngineExpr::ScalarSubquery(self.subplan(plan)))
             }
             SubqueryKind::Exists => {
+                let relation = self.by_engine(&subquery.plan)?;
                 let name = self.name();
                 let counted = aggregate(count_udaf(), vec![lit(1_i64)], None).alias(&name);
                 let plan = build(start(relation.plan).aggregate(Vec::<EngineExpr>::new(), vec![counted]))?;
                 let found = self.name();
                 let plan = build(start(plan).project(vec![column(&name).gt(lit(0_i64)).alias(found)]))?;
-                return Ok(EngineExpr::ScalarSubquery(self.subplan(plan)));
+                Ok(EngineExpr::ScalarSubquery(self.subplan(plan)))
             }
-            SubqueryKind::In { .. } => {
-                return Err(Error::unsupported(
-                    "IN (SELECT ...) that refers to the query around it, outside a condition",
-                    "Use EXISTS, or put it into WHERE.",
-                ));
-            }
-        };
-        let plan = match call {
-            None => relation.plan,
-            Some(function) => {
-                let name = self.name();
-                let call = aggregate(function, vec![value], None).alias(name);
-                build(start(relation.plan).aggregate(Vec::<EngineExpr>::new(), vec![call]))?
-            }
-        };
-        let value = EngineExpr::ScalarSubquery(self.subplan(plan));
-        match &subquery.kind {
-            // No rows are an empty array, not NULL.
-            SubqueryKind::Array(element) => {
-                let empty = Value::Array(Arc::new(Array::new(element.clone(), Vec::new())));
-                let coalesce = Expr::Coalesce(vec![Expr::Column(0), Expr::Constant(empty)]);
-                let function =
-                    Compiled::function(coalesce, vec![subquery.ty.clone()], subquery.ty.clone(), self.shared.clone());
-                Ok(EngineExpr::ScalarFunction(ScalarFunction::new_udf(function, vec![value])))
-            }
-            _ => Ok(value),
+            SubqueryKind::Array(_) | SubqueryKind::In(_) => self.attached(subquery),
         }
+    }
+
+    /// No rows are an empty array, not NULL.
+    pub(super) fn or_empty_array(&mut self, value: EngineExpr, subquery: &Subquery) -> EngineExpr {
+        let SubqueryKind::Array(element) = &subquery.kind else { return value };
+        let empty = Value::Array(Arc::new(Array::new(element.clone(), Vec::new())));
+        let coalesce = Expr::Coalesce(vec![Expr::Column(0), Expr::Constant(empty)]);
+        let function =
+            Compiled::function(coalesce, vec![subquery.ty.clone()], subquery.ty.clone(), self.shared.clone());
+        EngineExpr::ScalarFunction(ScalarFunction::new_udf(function, vec![value]))
     }
 
     /// A reference to a column of a row, with its type.
     fn reference(&self, levels: usize, place: usize) -> Result<(EngineExpr, Type), Error> {
-        if levels > 1 {
-            return Err(Error::unsupported(
-                "a subquery that refers to a query two levels further out",
-                "Join the tables of the inner levels.",
-            ));
+        let gone = || Error::internal("a reference to a row that is not there");
+        let at_hand = self.scopes.last().ok_or_else(gone)?;
+        if levels > 0
+            && let Some((name, ty)) = self.carried(at_hand, levels, place)
+        {
+            return Ok((column(&name), ty));
         }
-        let scope = self.scopes.len().checked_sub(1 + levels).and_then(|n| self.scopes.get(n));
-        let (columns, types) = scope.ok_or_else(|| Error::internal("a reference to a row that is not there"))?;
-        let (name, ty) = columns
-            .get(place)
-            .zip(types.get(place))
-            .ok_or_else(|| Error::internal("a reference to a column that is not there"))?;
+        let scope = self.scopes.len().checked_sub(1 + levels).and_then(|n| self.scopes.get(n)).ok_or_else(gone)?;
+        if levels > 1 || (levels == 1 && !matches!(self.frames.last(), Some(Frame::Engine))) {
+            return Err(gone());
+        }
+        let (name, ty) = scope.columns.get(place).zip(scope.types.get(place)).ok_or_else(gone)?;
         let expr = if levels == 0 {
             column(name)
         } else {
@@ -283,6 +307,14 @@ impl Translator {
     }
 }
 
+/// The type in which a member of IN is compared with the first column of a query.
+fn element_type(member: &Member, query: &Node) -> Type {
+    match (&member.cast, query.types().first()) {
+        (None, Some(own)) => own.clone(),
+        _ => member.equal.right.clone(),
+    }
+}
+
 /// Whether values of two types can be compared by their forms or keys.
 fn alike(a: &Type, b: &Type) -> bool {
     a.same_base(b)
@@ -306,7 +338,7 @@ fn widened(expr: EngineExpr, own: &Type, other: &Type) -> EngineExpr {
 }
 
 /// Whether a query gives exactly one row whatever its input.
-fn is_one_row(node: &Node) -> bool {
+pub(super) fn is_one_row(node: &Node) -> bool {
     match node {
         Node::Group { keys, sets, .. } => keys.is_empty() && sets.is_none(),
         Node::Project { input, .. } | Node::Sort { input, .. } => is_one_row(input),

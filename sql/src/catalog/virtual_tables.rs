@@ -36,20 +36,12 @@ pub struct Definition {
 }
 
 /// A table of the system.
-#[derive(Clone)]
-pub enum VirtualTable {
-    /// One with a name.
-    Defined(&'static Definition),
-    /// The answer to pgbench's question about the partitions of a table
-    PgbenchPartitions(Arc<str>),
-}
+#[derive(Clone, Copy)]
+pub struct VirtualTable(&'static Definition);
 
 impl std::fmt::Debug for VirtualTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            VirtualTable::Defined(table) => write!(f, "{}.{}", table.schema, table.name),
-            VirtualTable::PgbenchPartitions(table) => write!(f, "the partitions of {table}"),
-        }
+        write!(f, "{}.{}", self.0.schema, self.0.name)
     }
 }
 
@@ -115,47 +107,33 @@ impl VirtualTable {
             return None;
         }
         let found = definitions().find(|table| table.schema == schema && table.name == name);
-        found.map(VirtualTable::Defined)
+        found.map(VirtualTable)
     }
 
     /// The schema it is in.
     pub fn schema(&self) -> &'static str {
-        match self {
-            VirtualTable::Defined(table) => table.schema,
-            VirtualTable::PgbenchPartitions(_) => "pg_catalog",
-        }
+        self.0.schema
     }
 
     /// Its columns.
     pub fn columns(&self) -> Vec<(&'static str, Type)> {
-        match self {
-            VirtualTable::Defined(table) => table.columns().collect(),
-            VirtualTable::PgbenchPartitions(_) => {
-                vec![("n", Type::Int32), ("partstrat", Type::InternalChar), ("count", Type::Int64)]
-            }
-        }
+        self.0.columns().collect()
     }
 
     /// Whether it is certain that it has no rows, now and later.
     pub fn is_empty(&self) -> bool {
-        matches!(self, VirtualTable::Defined(Definition { rows: None, .. }))
+        self.0.rows.is_none()
     }
 
     /// All rows.
     pub fn rows(&self, sources: &Sources<'_>) -> Vec<Row> {
-        match self {
-            VirtualTable::Defined(table) => table.rows.map_or_else(Vec::new, |rows| rows(sources)),
-            VirtualTable::PgbenchPartitions(name) => {
-                // One row if the table is there: in the first schema of the search path, not partitioned, no partitions.
-                sources.catalog.table(name).map(|_| vec![1.into(), Value::Null, 0i64.into()]).into_iter().collect()
-            }
-        }
+        self.0.rows.map_or_else(Vec::new, |rows| rows(sources))
     }
 }
 
 /// The OID of a relation: a table, the index of a primary key, or a table of the system.
 pub fn relation_oid(catalog: &Catalog, schema: Option<&str>, name: &str) -> Option<u32> {
-    if let Some(VirtualTable::Defined(table)) = VirtualTable::find(schema, name) {
+    if let Some(VirtualTable(table)) = VirtualTable::find(schema, name) {
         return Some(oids::system_table(table.oid));
     }
     if !matches!(schema, None | Some(PUBLIC)) {
@@ -213,7 +191,7 @@ mod tests {
         for table in definitions() {
             let columns: Vec<(&str, Type)> = table.columns().collect();
             assert_eq!(columns.len(), table.columns.split(',').filter(|column| !column.trim().is_empty()).count());
-            for row in VirtualTable::Defined(table).rows(&sources) {
+            for row in VirtualTable(table).rows(&sources) {
                 assert_eq!(row.len(), columns.len(), "{}", table.name);
                 for (value, (column, ty)) in row.iter().zip(&columns) {
                     assert!(fits(value, ty), "{}.{column} is {ty}, not {value:?}", table.name);

@@ -10,8 +10,8 @@ use crate::catalog::{Distribution, Table};
 use crate::error::{Error, SqlState};
 use crate::key;
 use crate::plan::access::{Access, KeyValues, Path, RangePath};
-use crate::plan::from::SeriesPlan;
 use crate::plan::select::Source;
+use crate::plan::series::Series;
 use crate::session::Row;
 use crate::storage::{Placement, ReadMode, Scan, ScanCursor, Transaction, row_id_slot};
 use crate::types::Type;
@@ -45,7 +45,7 @@ impl SourceState {
         Ok(match source {
             Source::OneRow => SourceState::OneRow(true),
             Source::Values(_) => SourceState::Values(0),
-            Source::Series(plan) => SourceState::Series(Series::new(plan, run)?),
+            Source::Series(plan) => SourceState::Series(plan.start(&run.scope(), &[])?),
             Source::Unnest(array) => {
                 let rows = match array.eval(&run.scope(), &[])? {
                     Value::Array(array) => array.values().iter().map(|value| vec![value.clone()]).collect(),
@@ -102,11 +102,11 @@ impl SourceState {
             }
             (SourceState::Series(series), Source::Series(plan)) => match series {
                 Some(running) => {
-                    let (batch, more) = running.batch(plan, run)?;
-                    if !more {
+                    let mut values = Vec::with_capacity(BATCH_ROWS);
+                    if !running.take(plan, &run.context, BATCH_ROWS, &mut values)? {
                         *series = None;
                     }
-                    Ok(Some(batch))
+                    Ok(Some(values.into_iter().map(|value| vec![value]).collect()))
                 }
                 None => Ok(None),
             },
@@ -127,56 +127,6 @@ impl SourceState {
             (SourceState::Relational(rows), _) => rows.next(run, transaction).await,
             _ => Err(Error::internal("a source and its state differ")),
         }
-    }
-}
-
-/// A running generate_series().
-pub(super) struct Series {
-    next: Value,
-    stop: Value,
-    step: Value,
-    upwards: bool,
-}
-
-impl Series {
-    fn new(plan: &SeriesPlan, run: &Run) -> Result<Option<Series>, Error> {
-        let scope = run.scope();
-        let (next, stop, step) =
-            (plan.start.eval(&scope, &[])?, plan.stop.eval(&scope, &[])?, plan.step.eval(&scope, &[])?);
-        if next.is_null() || stop.is_null() || step.is_null() {
-            return Ok(None);
-        }
-        let sign = match &step {
-            Value::Numeric(step) => step.signum(),
-            Value::Interval(step) => step.span().signum() as i32,
-            other => other.as_i64().map_or(0, |step| step.signum() as i32),
-        };
-        if sign == 0 {
-            return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "step size cannot equal zero"));
-        }
-        Ok(Some(Series { next, stop, step, upwards: sign > 0 }))
-    }
-
-    /// The next rows, and whether there may be more.
-    fn batch(&mut self, plan: &SeriesPlan, run: &Run) -> Result<(Vec<Row>, bool), Error> {
-        let mut batch = Vec::with_capacity(BATCH_ROWS);
-        while batch.len() < BATCH_ROWS {
-            let beyond = if self.upwards { self.next > self.stop } else { self.next < self.stop };
-            if beyond {
-                return Ok((batch, false));
-            }
-            let following = match plan.add.call(&run.context, &self.next, &self.step) {
-                Ok(following) => following,
-                // The type ends before the series does.
-                Err(error) if error.code == SqlState::NUMERIC_VALUE_OUT_OF_RANGE => {
-                    batch.push(vec![self.next.clone()]);
-                    return Ok((batch, false));
-                }
-                Err(error) => return Err(error),
-            };
-            batch.push(vec![std::mem::replace(&mut self.next, following)]);
-        }
-        Ok((batch, true))
     }
 }
 

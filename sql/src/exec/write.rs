@@ -232,35 +232,38 @@ async fn change_found(
 ) -> Result<Written, Error> {
     let (table, codec) = (&plan.access.table, &plan.access.codec);
     let width = table.columns.len();
-    let mut changes: Vec<(Found, Row)> = Vec::new();
+    // The row that was found, the new one, and what RETURNING wants of the rows beside it.
+    let mut changes: Vec<(Found, Row, Row)> = Vec::new();
     let mut seen = HashSet::new();
     let mut held = 0;
     let mut stream = SelectStream::new(found_by, run)?;
     while let Some(rows) = stream.next(found_by, run, transaction).await? {
         for mut row in rows {
-            let new = row.split_off(width);
+            let mut new = row.split_off(width);
+            let beside = if plan.is_update() { new.split_off(width) } else { std::mem::take(&mut new) };
             let key = key::encode_key(table.storage_id, table.key_columns().iter().map(|column| &row[*column]))?;
             if !seen.insert(key.clone()) {
                 continue;
             }
-            held += row_memory(&row) + row_memory(&new) + 2 * key.len();
+            held += row_memory(&row) + row_memory(&new) + row_memory(&beside) + 2 * key.len();
             run.check_memory(held)?;
-            changes.push((Found { placement: placement(table, &key)?, key, row }, new));
+            changes.push((Found { placement: placement(table, &key)?, key, row }, new, beside));
         }
         crate::session::yield_now().await;
     }
     let mut written = Written { count: changes.len() as u64, ..Written::default() };
     if let Some(returning) = &plan.returning {
-        for (found, new) in &changes {
+        for (found, new, beside) in &changes {
             let row = if plan.is_update() { new } else { &found.row };
-            let output = returned(returning, row, run)?;
+            let output = returned(returning, &[&row[..], &beside[..]].concat(), run)?;
             held += row_memory(&output);
             run.check_memory(held)?;
             written.rows.push(output);
         }
     }
+    let changes = changes.into_iter().map(|(found, new, _)| (found, new));
     if plan.moves {
-        move_rows(table, codec, changes, transaction).await?;
+        move_rows(table, codec, changes.collect(), transaction).await?;
         return Ok(written);
     }
     for (found, new) in changes {

@@ -176,6 +176,8 @@ pub struct Level {
     pub visible: std::ops::Range<usize>,
     /// The row that expressions see holds these columns, in this order.
     pub used: Vec<Used>,
+    /// Those of FROM that refer to others on their left.
+    pub lateral: Vec<usize>,
     /// Columns made by USING.
     pub merged: Vec<Merged>,
     /// What `*` stands for.
@@ -186,10 +188,16 @@ pub struct Level {
     pub aggregates: Vec<AggregateCall>,
     /// Window functions found so far.
     pub windows: Vec<WindowCall>,
+    /// Set-returning functions found so far: their arrays, with the type of the elements.
+    pub sets: Vec<(Expr, Type)>,
+    /// Whether GROUPING was found.
+    pub grouping: bool,
     /// Whether more aggregates may come.
     pub allow_aggregates: Aggregates,
     /// Whether window functions may come: only in the select list and ORDER BY.
     pub allow_windows: bool,
+    /// Whether set-returning functions may come: only in the select list and ORDER BY.
+    pub allow_sets: bool,
     /// Whether FROM is certain to give no rows.
     pub void: bool,
 }
@@ -205,11 +213,15 @@ impl Level {
             named_windows: Vec::new(),
             relations,
             used: Vec::new(),
+            lateral: Vec::new(),
             merged: Vec::new(),
             aggregates: Vec::new(),
             windows: Vec::new(),
+            sets: Vec::new(),
+            grouping: false,
             allow_aggregates: Aggregates::NotIn(clause),
             allow_windows: false,
+            allow_sets: false,
             void: false,
         }
     }

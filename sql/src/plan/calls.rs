@@ -4,9 +4,9 @@ use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 
 use super::binder::{AggregateCall, Aggregates, Binder, Level, Prerequisite, Typed};
 use super::expression::{Comparison, Expr};
+use super::from::is_set_returning;
 use super::operators::unnested;
-use super::recorded;
-use super::relational::{Subquery, SubqueryKind};
+use super::relational::{Member, Subquery, SubqueryKind};
 use super::select::SelectPlan;
 use crate::cast::{CastContext, resolve_cast};
 use crate::error::{Error, SqlState};
@@ -16,7 +16,7 @@ use crate::functions::{
 use crate::parse::fold;
 use crate::session::Column;
 use crate::types::Type;
-use crate::value::{Array, Value};
+use crate::value::Value;
 
 impl Binder<'_> {
     /// The rest of [`Binder::expression`]: whatever calls something.
@@ -69,10 +69,31 @@ impl Binder<'_> {
             ast::Expr::Exists { subquery, negated } => self.exists(subquery, *negated),
             ast::Expr::InSubquery { expr, subquery, negated } => self.in_subquery(expr, subquery, *negated),
             ast::Expr::Tuple(_) => Err(Error::unsupported("a row value here", "Name the columns one by one.")),
-            ast::Expr::CompoundFieldAccess { root, access_chain } => match &access_chain[..] {
-                [ast::AccessExpr::Subscript(ast::Subscript::Index { index })] => self.subscript(root, index),
-                _ => Err(Error::unsupported("this form of a subscript", "Write array[n].")),
-            },
+            ast::Expr::CompoundFieldAccess { root, access_chain } => {
+                let refused = || Error::unsupported("this form of a subscript", "Write array[n].");
+                let Some((ast::AccessExpr::Subscript(ast::Subscript::Index { index }), names)) =
+                    access_chain.split_last()
+                else {
+                    return Err(refused());
+                };
+                if names.is_empty() {
+                    return self.subscript(root, index);
+                }
+                // A qualified name before the subscript.
+                let parts: Option<Vec<ast::Ident>> = std::iter::once(&**root)
+                    .chain(names.iter().filter_map(|name| match name {
+                        ast::AccessExpr::Dot(name) => Some(name),
+                        ast::AccessExpr::Subscript(_) => None,
+                    }))
+                    .map(|part| if let ast::Expr::Identifier(ident) = part { Some(ident.clone()) } else { None })
+                    .collect();
+                match parts {
+                    Some(parts) if parts.len() == names.len() + 1 => {
+                        self.subscript(&ast::Expr::CompoundIdentifier(parts), index)
+                    }
+                    _ => Err(refused()),
+                }
+            }
             ast::Expr::SimilarTo { .. } => Err(Error::unsupported("SIMILAR TO", "Use LIKE or the operator ~.")),
             ast::Expr::GroupingSets(_) | ast::Expr::Cube(_) | ast::Expr::Rollup(_) => {
                 Err(Error::unsupported("GROUPING SETS", "Use one GROUP BY a statement."))
@@ -137,10 +158,6 @@ impl Binder<'_> {
             return Err(Error::syntax(format!("the form of the call of {name} is not known")));
         }
         if let ("array", FunctionArguments::Subquery(query)) = (name.as_str(), &function.args) {
-            if recorded::is_toast_options(query) {
-                let none = Value::Array(Array::new(Type::Text, Vec::new()).into());
-                return Ok(Typed::new(Expr::Constant(none), Type::Array(Box::new(Type::Text))));
-            }
             let (list, element) = self.list_subquery(query)?;
             return Ok(Typed::new(list, Type::Array(Box::new(element))));
         }
@@ -215,9 +232,11 @@ impl Binder<'_> {
             ) => {
                 Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("window function {name} requires an OVER clause")))
             }
-            ("generate_series" | "unnest" | "generate_subscripts" | "regexp_split_to_table", _) => Err(
-                Error::unsupported(format_args!("the set-returning function {name} outside FROM"), "Put it into FROM."),
-            ),
+            _ if is_set_returning(name) => self.set_returning(name, arguments),
+            ("grouping", 1..) => {
+                self.level.grouping = true;
+                Ok(Typed::new(Expr::Grouping(arguments.into_iter().map(|key| key.expr).collect()), Type::Int32))
+            }
             _ if name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_") => {
                 Err(Error::unsupported("an advisory lock", "Lock a row with SELECT ... FOR UPDATE."))
             }
@@ -226,6 +245,29 @@ impl Binder<'_> {
             }
             _ => self.call(name, arguments),
         }
+    }
+
+    /// A set-returning function in a select list.
+    fn set_returning(&mut self, name: &str, arguments: Vec<Typed>) -> Result<Typed, Error> {
+        let refused = |message: String| Error::new(SqlState::FEATURE_NOT_SUPPORTED, message);
+        if !self.level.allow_sets {
+            return Err(match self.level.allow_aggregates {
+                Aggregates::NotIn(clause) if !clause.is_empty() => {
+                    refused(format!("set-returning functions are not allowed in {clause}"))
+                }
+                _ => refused("set-returning functions are not allowed in calls of aggregates".to_owned()),
+            });
+        }
+        let mut nested = false;
+        for argument in &arguments {
+            argument.expr.walk(&mut |part| nested |= matches!(part, Expr::Element(_)));
+        }
+        if nested {
+            return Err(Error::unsupported("a set-returning function of another one", "Put one into a FROM subquery."));
+        }
+        let (array, element) = self.set_of(name, arguments)?;
+        self.level.sets.push((array, element.clone()));
+        Ok(Typed::new(Expr::Element(self.level.sets.len() - 1), element))
     }
 
     fn now_as(&mut self, target: &Type) -> Result<Typed, Error> {
@@ -266,8 +308,10 @@ impl Binder<'_> {
         // Inside, no further aggregate may stand.
         self.level.allow_aggregates = Aggregates::NotIn("");
         let windows = std::mem::take(&mut self.level.allow_windows);
+        let sets = std::mem::take(&mut self.level.allow_sets);
         let call = self.aggregate_call(name, list, function.filter.as_deref());
         self.level.allow_windows = windows;
+        self.level.allow_sets = sets;
         self.level.allow_aggregates = Aggregates::Allowed;
         let call = call?;
         let of_outer = |expr: &Expr| expr.refers_out() && expr.columns().is_empty();
@@ -362,9 +406,6 @@ impl Binder<'_> {
     }
 
     fn scalar_subquery(&mut self, query: &ast::Query) -> Result<Typed, Error> {
-        if recorded::is_own_collation(query) {
-            return Ok(Typed::new(Expr::Constant(Value::Null), Type::Name));
-        }
         let (plan, ty) = self.one_column(query)?;
         let expr = match plan.correlated() {
             Ok(mut plan) => {
@@ -411,23 +452,33 @@ impl Binder<'_> {
 
     /// `operand IN (query)`. A short answer of a query on its own is worked out once, as an array; what may be long is left to a join.
     fn in_subquery(&mut self, operand: &ast::Expr, query: &ast::Query, negated: bool) -> Result<Typed, Error> {
-        if let ast::Expr::Tuple(_) = unnested(operand) {
-            return Err(Error::unsupported("a row value before IN (SELECT ...)", "Compare one column."));
-        }
-        let operand = self.expression(operand)?;
-        let (plan, element) = self.one_column(query)?;
-        let plan = match plan.correlated() {
-            Ok(plan) => plan,
-            Err(plan) => {
-                let slot = self.slot(Prerequisite::List(plan, element.clone()));
-                let list = Typed::new(slot, Type::Array(Box::new(element)));
-                return self.quantified_over(BinaryOp::Equal, operand, list, false, negated);
-            }
+        let operands = match unnested(operand) {
+            ast::Expr::Tuple(parts) => parts.iter().map(|part| self.expression(part)).collect::<Result<Vec<_>, _>>()?,
+            _ => vec![self.expression(operand)?],
         };
-        let equal = resolve_binary(BinaryOp::Equal, &operand.ty, &element)?;
-        let operand = Box::new(self.coerce(operand, &equal.left, CastContext::Implicit)?);
-        let cast = resolve_cast(&element, &equal.right, CastContext::Implicit)?;
-        let kind = SubqueryKind::In { operand, equal, cast: (!cast.is_identity()).then_some(cast) };
+        let plan = self.subquery(query)?;
+        if plan.columns.len() != operands.len() {
+            let how = if plan.columns.len() < operands.len() { "few" } else { "many" };
+            return Err(Error::syntax(format!("subquery has too {how} columns")));
+        }
+        let types: Vec<Type> = plan.columns.iter().map(|column| column.ty.clone()).collect();
+        let plan = match (plan.correlated(), &operands[..], &types[..]) {
+            (Ok(plan), ..) => plan,
+            (Err(plan), [operand], [element]) => {
+                let slot = self.slot(Prerequisite::List(plan, element.clone()));
+                let list = Typed::new(slot, Type::Array(Box::new(element.clone())));
+                return self.quantified_over(BinaryOp::Equal, operand.clone(), list, false, negated);
+            }
+            (Err(plan), ..) => plan.into_node(),
+        };
+        let mut members = Vec::with_capacity(operands.len());
+        for (operand, element) in operands.into_iter().zip(&types) {
+            let equal = resolve_binary(BinaryOp::Equal, &operand.ty, element)?;
+            let operand = self.coerce(operand, &equal.left, CastContext::Implicit)?;
+            let cast = resolve_cast(element, &equal.right, CastContext::Implicit)?;
+            members.push(Member { operand, equal, cast: (!cast.is_identity()).then_some(cast) });
+        }
+        let kind = SubqueryKind::In(members);
         let found = Expr::Subquery(Box::new(Subquery { kind, plan, ty: Type::Bool }));
         Ok(Typed::new(if negated { Expr::Not(Box::new(found)) } else { found }, Type::Bool))
     }

@@ -149,15 +149,21 @@ impl Lines {
                 }
                 self.line(&format!("Output {}", all(&mut output.iter().map(|(expr, _)| expr))));
             }
-            Node::Join { kind, on, .. } => {
+            Node::Join { kind, on, .. } | Node::Lateral { kind, on, .. } => {
+                let lateral = matches!(node, Node::Lateral { .. });
                 let word = match kind {
+                    JoinKind::Inner if lateral => "Lateral join".to_owned(),
                     JoinKind::Inner if on.is_empty() => "Cross join".to_owned(),
                     JoinKind::Inner => "Join".to_owned(),
+                    other if lateral => format!("{other:?} lateral join"),
                     other => format!("{other:?} join"),
                 };
                 let shown: Vec<String> = on.iter().map(|expr| show(expr, &names)).collect();
                 let on = if shown.is_empty() { String::new() } else { format!(" on {}", shown.join(" AND ")) };
                 self.line(&format!("{word}{on}"));
+            }
+            Node::Expand { arrays, .. } => {
+                self.line(&format!("Elements of {}", all(&mut arrays.iter().map(|(array, _)| array))));
             }
             Node::Group { keys, sets, .. } => {
                 let keys = all(&mut keys.iter().map(|(expr, _)| expr));
@@ -334,7 +340,9 @@ fn node_names(node: &Node) -> Vec<String> {
     match node {
         Node::Rows(plan) => plan.columns.iter().map(|column| column.name.clone()).collect(),
         Node::Filter { input, .. } | Node::Sort { input, .. } | Node::Limit { input, .. } => node_names(input),
-        Node::Join { left, right, .. } => [node_names(left), node_names(right)].concat(),
+        Node::Join { left, right, .. } | Node::Lateral { left, right, .. } => {
+            [node_names(left), node_names(right)].concat()
+        }
         Node::Project { input, output } => {
             let names = node_names(input);
             output.iter().map(|(expr, _)| show(expr, &names)).collect()
@@ -359,10 +367,18 @@ fn show(expr: &Expr, names: &[String]) -> String {
         Expr::Slot(n) => format!("(slot {n})"),
         Expr::Aggregate(n) => format!("(aggregate {n})"),
         Expr::Window(n) => format!("(window function {n})"),
+        Expr::Element(n) => format!("(element {n})"),
+        Expr::Grouping(keys) => format!("GROUPING({})", several(keys, ", ")),
+        Expr::Series(series) => {
+            format!("generate_series({}, {})", show(&series.start, names), show(&series.stop, names))
+        }
         Expr::Outer { levels, place } => format!("(column {} of {levels} out)", place + 1),
         Expr::Subquery(subquery) => match &subquery.kind {
             SubqueryKind::Exists => "EXISTS (subquery)".to_owned(),
-            SubqueryKind::In { operand, .. } => format!("({} IN (subquery))", show(operand, names)),
+            SubqueryKind::In(members) => {
+                let operands: Vec<String> = members.iter().map(|member| show(&member.operand, names)).collect();
+                format!("({} IN (subquery))", operands.join(", "))
+            }
             SubqueryKind::Scalar | SubqueryKind::Array(_) => "(subquery)".to_owned(),
         },
         Expr::Unary(unary) => format!("{}{}", "-", show(&unary.1, names)),

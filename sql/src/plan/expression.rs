@@ -6,10 +6,11 @@
 
 use std::borrow::Cow;
 
-use super::relational::{Subquery, SubqueryKind};
+use super::relational::Subquery;
+use super::series::SeriesPlan;
 use crate::cast::Cast;
 use crate::error::Error;
-use crate::functions::{BinaryFn, EvalContext, FunctionSig, UnaryFn, logic};
+use crate::functions::{BinaryFn, BinaryOp, EvalContext, FunctionSig, UnaryFn, logic};
 use crate::types::Type;
 use crate::value::{Array, Value};
 
@@ -39,6 +40,12 @@ pub enum Expr {
     Aggregate(usize),
     /// The result of a window function; replaced by a column before the plan is complete.
     Window(usize),
+    /// An element of a set-returning function's result; replaced by a column before the plan is complete.
+    Element(usize),
+    /// GROUPING of these keys; replaced by a column before the plan is complete.
+    Grouping(Vec<Expr>),
+    /// All values of generate_series() as an array.
+    Series(Box<SeriesPlan>),
     /// A column of a row around this subquery: the one `levels` further out, from 1. Only in what [`super::relational`] describes.
     Outer {
         /// How far out.
@@ -203,7 +210,7 @@ impl Expr {
             Expr::Parameter(n) => return Ok(Cow::Borrowed(&scope.parameters[*n])),
             Expr::Column(n) => return Ok(Cow::Borrowed(&row[*n])),
             Expr::Slot(n) => return Ok(Cow::Borrowed(&scope.slots[*n])),
-            Expr::Aggregate(_) | Expr::Window(_) => {
+            Expr::Aggregate(_) | Expr::Window(_) | Expr::Element(_) | Expr::Grouping(_) => {
                 return Err(Error::internal("an aggregate was left in an expression"));
             }
             Expr::Outer { .. } | Expr::Subquery(_) => {
@@ -213,6 +220,15 @@ impl Expr {
             Expr::Binary(binary) => {
                 let (op, left, right) = &**binary;
                 let left = left.value(scope, row)?;
+                if op.op == BinaryOp::Concat && matches!(op.result, Type::Array(_)) {
+                    // NULL adds nothing to an array.
+                    let right = right.value(scope, row)?;
+                    return match (left.is_null(), right.is_null()) {
+                        (true, _) => Ok(right),
+                        (false, true) => Ok(left),
+                        (false, false) => op.call(scope.context, &left, &right).map(Cow::Owned),
+                    };
+                }
                 if left.is_null() {
                     return Ok(Cow::Owned(Value::Null));
                 }
@@ -312,6 +328,7 @@ impl Expr {
                 let values: Vec<Value> = values.iter().map(|value| value.eval(scope, row)).collect::<Result<_, _>>()?;
                 Value::Array(Array::new(element.clone(), values).into())
             }
+            Expr::Series(series) => series.array(scope, row)?,
             Expr::Special(special) => special.eval(scope, row)?,
         };
         Ok(Cow::Owned(owned))
@@ -327,11 +344,15 @@ impl Expr {
             | Expr::Slot(_)
             | Expr::Aggregate(_)
             | Expr::Window(_)
+            | Expr::Element(_)
             | Expr::Outer { .. } => {}
+            Expr::Series(series) => {
+                series.start.walk(visit);
+                series.stop.walk(visit);
+                series.step.walk(visit);
+            }
             Expr::Subquery(subquery) => {
-                if let SubqueryKind::In { operand, .. } = &subquery.kind {
-                    operand.walk(visit);
-                }
+                subquery.kind.members().iter().for_each(|member| member.operand.walk(visit));
             }
             Expr::Unary(unary) => unary.1.walk(visit),
             Expr::Binary(binary) => {
@@ -343,6 +364,7 @@ impl Expr {
             | Expr::And(operands)
             | Expr::Or(operands)
             | Expr::Coalesce(operands)
+            | Expr::Grouping(operands)
             | Expr::Array(_, operands) => {
                 operands.iter().for_each(|operand| operand.walk(visit));
             }
@@ -395,11 +417,15 @@ impl Expr {
             | Expr::Slot(_)
             | Expr::Aggregate(_)
             | Expr::Window(_)
+            | Expr::Element(_)
             | Expr::Outer { .. } => {}
+            Expr::Series(series) => {
+                series.start.rewrite(replace);
+                series.stop.rewrite(replace);
+                series.step.rewrite(replace);
+            }
             Expr::Subquery(subquery) => {
-                if let SubqueryKind::In { operand, .. } = &mut subquery.kind {
-                    operand.rewrite(replace);
-                }
+                subquery.kind.members_mut().iter_mut().for_each(|member| member.operand.rewrite(replace));
             }
             Expr::Unary(unary) => unary.1.rewrite(replace),
             Expr::Binary(binary) => {
@@ -411,6 +437,7 @@ impl Expr {
             | Expr::And(operands)
             | Expr::Or(operands)
             | Expr::Coalesce(operands)
+            | Expr::Grouping(operands)
             | Expr::Array(_, operands) => {
                 operands.iter_mut().for_each(|operand| operand.rewrite(replace));
             }
@@ -456,8 +483,16 @@ impl Expr {
     pub fn uses_columns(&self) -> bool {
         let mut found = false;
         self.walk(&mut |expr| {
-            let of_row = matches!(expr, Expr::Column(_) | Expr::Aggregate(_) | Expr::Window(_) | Expr::Outer { .. });
-            found |= of_row || matches!(expr, Expr::Subquery(_));
+            found |= matches!(
+                expr,
+                Expr::Column(_)
+                    | Expr::Aggregate(_)
+                    | Expr::Window(_)
+                    | Expr::Element(_)
+                    | Expr::Grouping(_)
+                    | Expr::Outer { .. }
+                    | Expr::Subquery(_)
+            );
         });
         found
     }

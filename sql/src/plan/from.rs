@@ -5,31 +5,21 @@ use std::sync::Arc;
 use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, TableFactor};
 
 use super::access::Access;
-use super::binder::{Aggregates, Binder, Level, Relation, RelationColumn, Typed};
+use super::binder::{Binder, Level, Relation, RelationColumn, Typed};
 use super::expression::Expr;
+use super::joins::rows;
+use super::relational::Node;
 use super::select::{SelectPlan, Source};
+use super::series::SeriesPlan;
 use crate::cast::CastContext;
 use crate::catalog::virtual_tables::VirtualTable;
 use crate::catalog::{PUBLIC, Table};
 use crate::error::{Error, SqlState};
-use crate::functions::{BinaryFn, BinaryOp, resolve_binary};
+use crate::functions::{BinaryOp, resolve_binary};
 use crate::parse::{TableName, fold};
 use crate::session::Column;
 use crate::types::{Type, common_type};
 use crate::value::Value;
-
-/// generate_series(start, stop, step).
-#[derive(Clone, Debug)]
-pub struct SeriesPlan {
-    /// The first value.
-    pub start: Expr,
-    /// No value lies beyond it.
-    pub stop: Expr,
-    /// What is added each time; not zero.
-    pub step: Expr,
-    /// The addition.
-    pub add: BinaryFn,
-}
 
 impl Relation {
     /// The relation that a stored table is.
@@ -65,19 +55,17 @@ impl Binder<'_> {
                 rename(&mut relation, alias.as_ref())?;
                 Ok((source, relation))
             }
-            TableFactor::Table { name, alias, args: Some(args), with_ordinality: false, .. } => {
-                self.function_source(name, &args.args, alias.as_ref())
+            TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } => {
+                self.function_source(name, &args.args, alias.as_ref(), *with_ordinality)
             }
-            TableFactor::Function { lateral: false, name, args, alias, with_ordinality: false } => {
-                self.function_source(name, args, alias.as_ref())
+            TableFactor::Function { name, args, alias, with_ordinality, .. } => {
+                self.function_source(name, args, alias.as_ref(), *with_ordinality)
             }
-            TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_ordinality: false, .. } => {
-                match &array_exprs[..] {
-                    [array] => self.unnest(array, alias.as_ref()),
-                    _ => Err(Error::unsupported("unnest() of several arrays", "Unnest one at a time.")),
-                }
+            TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_ordinality, .. } => {
+                let arrays: Vec<&ast::Expr> = array_exprs.iter().collect();
+                self.set_source("unnest", &arrays, alias.as_ref(), *with_ordinality)
             }
-            TableFactor::Derived { lateral: false, subquery, alias, sample: None } => {
+            TableFactor::Derived { subquery, alias, sample: None, .. } => {
                 let plan = self.query(subquery)?;
                 let Some(alias) = alias else {
                     return Err(Error::syntax("subquery in FROM must have an alias")
@@ -87,9 +75,6 @@ impl Binder<'_> {
                 let mut relation = Relation::of_columns(fold(&alias.name), columns);
                 rename(&mut relation, Some(alias))?;
                 Ok((plan.into_source(), relation))
-            }
-            TableFactor::Derived { lateral: true, .. } | TableFactor::Function { lateral: true, .. } => {
-                Err(Error::unsupported("LATERAL", ""))
             }
             other => Err(Error::unsupported(format_args!("FROM {other}"), "")),
         }
@@ -117,6 +102,7 @@ impl Binder<'_> {
         name: &ast::ObjectName,
         arguments: &[FunctionArg],
         alias: Option<&ast::TableAlias>,
+        ordinality: bool,
     ) -> Result<(Source, Relation), Error> {
         let name = self.table_name(name)?;
         let arguments = arguments
@@ -126,42 +112,118 @@ impl Binder<'_> {
                 _ => Err(Error::unsupported("a named argument", "Give the arguments in their order.")),
             })
             .collect::<Result<Vec<_>, _>>()?;
-        match (name.name.as_str(), &arguments[..]) {
-            ("generate_series", [_, _] | [_, _, _]) => self.series(&arguments, alias),
-            ("unnest", [array]) => self.unnest(array, alias),
-            _ => {
-                let error = Error::unsupported(
-                    format_args!("the function {} in FROM", name.name),
-                    "Functions in FROM are generate_series and unnest.",
-                );
-                Err(self.locate_at(error, name.position))
-            }
+        if !is_set_returning(&name.name) {
+            let error = Error::unsupported(
+                format_args!("the function {} in FROM", name.name),
+                "Functions in FROM are generate_series, generate_subscripts, string_to_table and unnest.",
+            );
+            return Err(self.locate_at(error, name.position));
         }
+        self.set_source(&name.name, &arguments, alias, ordinality)
     }
 
-    fn bind_alone(&mut self, exprs: &[&ast::Expr]) -> Result<Vec<Typed>, Error> {
-        self.level = Level::new(None, "functions in FROM");
-        self.level.allow_aggregates = Aggregates::NotIn("functions in FROM");
-        let bound: Vec<Typed> = exprs.iter().map(|expr| self.expression(expr)).collect::<Result<_, _>>()?;
-        // In a query that has no rows it is never called.
-        let called = !self.outer.iter().any(|level| level.void);
-        if called && bound.iter().any(|typed| typed.expr.is_relational()) {
-            return Err(Error::unsupported(
-                "a function in FROM of another relation's columns",
-                "Join with a fixed series.",
-            ));
-        }
-        Ok(bound)
-    }
-
-    fn series(
+    /// A set-returning function in FROM; its arguments may be of relations on its left.
+    fn set_source(
         &mut self,
+        name: &str,
         arguments: &[&ast::Expr],
         alias: Option<&ast::TableAlias>,
+        ordinality: bool,
     ) -> Result<(Source, Relation), Error> {
-        let mut bound = self.bind_alone(arguments)?;
-        let step = if arguments.len() == 3 { bound.pop() } else { None };
-        let ends: Vec<Type> = bound.iter().map(|end| end.ty.clone()).collect();
+        self.level = Level::new(None, "functions in FROM");
+        let bound: Vec<Typed> = arguments.iter().map(|expr| self.expression(expr)).collect::<Result<_, _>>()?;
+        // Several arrays side by side, each a column.
+        let calls: Vec<Vec<Typed>> =
+            if name == "unnest" { bound.into_iter().map(|array| vec![array]).collect() } else { vec![bound] };
+        let mut arrays = calls.into_iter().map(|call| self.set_of(name, call)).collect::<Result<Vec<_>, _>>()?;
+        let own = match alias {
+            Some(alias) if arrays.len() == 1 => fold(&alias.name),
+            _ => name.to_owned(),
+        };
+        let mut columns: Vec<(String, Type)> =
+            arrays.iter().map(|(_, element)| (own.clone(), element.clone())).collect();
+        if ordinality {
+            let [(array, _)] = &arrays[..] else {
+                return Err(Error::unsupported("WITH ORDINALITY of several arrays", "Unnest one at a time."));
+            };
+            let numbers = self.subscripts(array.clone(), &Type::Int64)?;
+            arrays.push((numbers, Type::Int64));
+            columns.push(("ordinality".to_owned(), Type::Int64));
+        }
+        let mut relation =
+            Relation::of_columns(alias.map_or_else(|| name.to_owned(), |alias| fold(&alias.name)), columns);
+        rename(&mut relation, alias)?;
+        let alone = arrays.len() == 1 && !arrays[0].0.is_relational();
+        let source = match arrays.pop() {
+            // Alone it comes row by row, without being held as a whole.
+            Some((Expr::Series(series), _)) if alone => Source::Series(series),
+            Some((array, _)) if alone => Source::Unnest(Box::new(array)),
+            last => {
+                arrays.extend(last);
+                let types: Vec<Type> = arrays.iter().map(|(_, element)| element.clone()).collect();
+                let input = Node::Rows(Box::new(rows(Source::OneRow, Vec::new(), Vec::new())));
+                let skipped = input.types().len();
+                let input = Box::new(Node::Expand { input: Box::new(input), arrays });
+                let output = types.into_iter().enumerate().map(|(n, ty)| (Expr::Column(skipped + n), ty)).collect();
+                Source::Relational(Box::new(Node::Project { input, output }))
+            }
+        };
+        Ok((source, relation))
+    }
+
+    /// The array whose elements a set-returning function gives, and their type.
+    ///
+    /// # Errors
+    /// 42883 for other arguments than it takes.
+    pub(super) fn set_of(&mut self, name: &str, arguments: Vec<Typed>) -> Result<(Expr, Type), Error> {
+        let types: Vec<String> = arguments.iter().map(|argument| argument.ty.to_string()).collect();
+        let unknown = || {
+            let message = format!("function {name}({}) does not exist", types.join(", "));
+            Error::new(SqlState::UNDEFINED_FUNCTION, message).with_hint(
+                "No function matches the given name and argument types. You might need to add explicit type casts.",
+            )
+        };
+        let count = arguments.len();
+        let mut given = arguments.into_iter();
+        match (name, count, given.next()) {
+            ("generate_series", 2 | 3, Some(start)) => self.series(start, given.collect()),
+            ("unnest", 1, Some(Typed { expr, ty: Type::Array(element), .. })) => Ok((expr, *element)),
+            ("generate_subscripts", 2, Some(Typed { expr, ty: Type::Array(_), .. })) => {
+                let dimension = given.next().ok_or_else(unknown)?;
+                match self.coerce(dimension, &Type::Int32, CastContext::Implicit)? {
+                    Expr::Constant(Value::Int32(1)) => Ok((self.subscripts(expr, &Type::Int32)?, Type::Int32)),
+                    _ => {
+                        Err(Error::unsupported("subscripts of another dimension than 1", "Arrays have one dimension."))
+                    }
+                }
+            }
+            ("string_to_table", 2 | 3, Some(text)) => {
+                let arguments = std::iter::once(text).chain(given).collect();
+                Ok((self.call("string_to_array", arguments)?.expr, Type::Text))
+            }
+            _ => Err(unknown()),
+        }
+    }
+
+    /// The numbers of an array's elements.
+    fn subscripts(&mut self, array: Expr, ty: &Type) -> Result<Expr, Error> {
+        let count = match array {
+            Expr::Series(_) => Typed::new(array, Type::Array(Box::new(ty.clone()))),
+            array => Typed::new(array, Type::Array(Box::new(Type::Text))),
+        };
+        let stop = self.call("cardinality", vec![count])?;
+        let stop = self.coerce(stop, ty, CastContext::Implicit)?;
+        let one = if *ty == Type::Int64 { Value::Int64(1) } else { Value::Int32(1) };
+        let one = Expr::Constant(one);
+        let add = resolve_binary(BinaryOp::Add, ty, ty)?;
+        Ok(Expr::Series(Box::new(SeriesPlan { start: one.clone(), stop, step: one, add, ty: ty.clone() })))
+    }
+
+    fn series(&mut self, start: Typed, rest: Vec<Typed>) -> Result<(Expr, Type), Error> {
+        let mut rest = rest.into_iter();
+        let stop = rest.next().ok_or_else(|| Error::internal("generate_series was counted wrong"))?;
+        let step = rest.next();
+        let ends = vec![start.ty.clone(), stop.ty.clone()];
         let numeric = ends
             .iter()
             .chain(step.as_ref().map(|step| &step.ty))
@@ -195,25 +257,9 @@ impl Binder<'_> {
         };
         let step_type = if matches!(step.ty, Type::Unknown) { ty.clone() } else { step.ty.clone() };
         let add = resolve_binary(BinaryOp::Add, &ty, &step_type)?;
-        let mut ends = bound
-            .into_iter()
-            .map(|end| self.coerce(end, &ty, CastContext::Implicit))
-            .collect::<Result<Vec<_>, _>>()?
-            .into_iter();
-        let (Some(start), Some(stop)) = (ends.next(), ends.next()) else {
-            return Err(Error::internal("generate_series was counted wrong"));
-        };
-        let relation = function_relation("generate_series", ty, alias)?;
-        Ok((Source::Series(Box::new(SeriesPlan { start, stop, step: step.expr, add })), relation))
-    }
-
-    fn unnest(&mut self, array: &ast::Expr, alias: Option<&ast::TableAlias>) -> Result<(Source, Relation), Error> {
-        let mut bound = self.bind_alone(&[array])?;
-        let Some(Typed { expr, ty: Type::Array(element), .. }) = bound.pop() else {
-            return Err(Error::new(SqlState::UNDEFINED_FUNCTION, "unnest takes an array")
-                .with_hint("Cast the argument, for example $1::integer[]."));
-        };
-        Ok((Source::Unnest(Box::new(expr)), function_relation("unnest", *element, alias)?))
+        let start = self.coerce(start, &ty, CastContext::Implicit)?;
+        let stop = self.coerce(stop, &ty, CastContext::Implicit)?;
+        Ok((Expr::Series(Box::new(SeriesPlan { start, stop, step: step.expr, add, ty: ty.clone() })), ty))
     }
 
     /// All rows and columns of a table: `TABLE t`.
@@ -262,18 +308,16 @@ impl Binder<'_> {
             columns: wanted.iter().map(column).collect(),
             distinct: false,
             order_by: Vec::new(),
+            hidden: Vec::new(),
             limit: None,
             offset: None,
         })
     }
 }
 
-/// A function in FROM gives one column, named by the alias's column, else the alias, else the function.
-fn function_relation(function: &str, ty: Type, alias: Option<&ast::TableAlias>) -> Result<Relation, Error> {
-    let name = alias.map_or_else(|| function.to_owned(), |alias| fold(&alias.name));
-    let mut relation = Relation::of_columns(name.clone(), [(name, ty)]);
-    rename(&mut relation, alias)?;
-    Ok(relation)
+/// Whether a function gives a set of rows.
+pub(super) fn is_set_returning(name: &str) -> bool {
+    matches!(name, "generate_series" | "unnest" | "generate_subscripts" | "string_to_table")
 }
 
 /// Applies the column names of an alias.

@@ -5,10 +5,10 @@ use sqlparser::ast;
 use super::binder::{Aggregates, Binder, Level, Typed, WindowCall};
 use super::expression::Expr;
 use super::output::Output;
-use super::relational::SubqueryKind;
 use super::select::{Grouping, same};
 use crate::error::{Error, SqlState};
 use crate::types::Type;
+use crate::value::Value;
 
 /// GROUPING SETS multiply; this many are enough for a CUBE of twelve, as in PostgreSQL.
 const SETS_MAX: usize = 4096;
@@ -110,12 +110,18 @@ impl Binder<'_> {
             }
         };
         let (mut aggregated, mut windowed) = (false, false);
+        let mut set = false;
         key.expr.walk(&mut |part| {
+            set |= matches!(part, Expr::Element(_));
             aggregated |= matches!(part, Expr::Aggregate(_));
             windowed |= matches!(part, Expr::Window(_));
         });
         if aggregated {
             let error = Error::new(SqlState::GROUPING_ERROR, "aggregate functions are not allowed in GROUP BY");
+            return Err(self.locate(error, expr));
+        }
+        if set {
+            let error = Error::unsupported("GROUP BY a set-returning function", "Put it into a FROM subquery.");
             return Err(self.locate(error, expr));
         }
         if windowed {
@@ -135,20 +141,33 @@ impl Binder<'_> {
         having: &mut Option<Expr>,
         output: &mut Output,
         windows: &mut [WindowCall],
+        elements: &mut [(Expr, Type)],
     ) -> Result<Option<Grouping>, Error> {
         let aggregates = std::mem::take(&mut self.level.aggregates);
-        if keys.is_none() && aggregates.is_empty() && having.is_none() {
+        if keys.is_none() && aggregates.is_empty() && having.is_none() && !self.level.grouping {
             return Ok(None);
         }
         let keys = keys.unwrap_or_default();
-        let mut above = Above { determined: self.determined(&keys), level: &self.level, keys, ungrouped: None };
+        let mut above = Above {
+            determined: self.determined(&keys),
+            level: &self.level,
+            keys,
+            ungrouped: None,
+            groupings: Vec::new(),
+            misplaced: false,
+        };
         let mut each = |change: &mut dyn FnMut(&mut Expr)| {
             output.exprs.iter_mut().for_each(&mut *change);
             having.iter_mut().for_each(&mut *change);
             windows.iter_mut().for_each(|call| call.expressions(change));
+            elements.iter_mut().for_each(|(expr, _)| change(expr));
         };
         each(&mut |expr| above.rewrite(expr));
-        let Above { keys, ungrouped, .. } = above;
+        let Above { keys, ungrouped, groupings, misplaced, .. } = above;
+        if misplaced {
+            let message = "arguments to GROUPING must be grouping expressions of the associated query level";
+            return Err(Error::new(SqlState::GROUPING_ERROR, message));
+        }
         if let Some(place) = ungrouped {
             let (relation, column) = self.level.column_at(place);
             let message = format!(
@@ -160,14 +179,24 @@ impl Binder<'_> {
         }
         // Aggregates come behind the keys, whose number is final now.
         let count = keys.exprs.len();
+        let with_sets = keys.sets.is_some();
+        let behind = count + aggregates.len();
         each(&mut |expr| {
             expr.rewrite(&mut |part| match part {
                 Expr::Aggregate(n) => Some(Expr::Column(count + n)),
+                // Without grouping sets every key is always grouped by.
+                Expr::Grouping(_) if !with_sets => Some(Expr::Constant(Value::Int32(0))),
+                Expr::Grouping(keys) => {
+                    let place = |key: &Expr| if let Expr::Column(place) = key { *place } else { 0 };
+                    let wanted: Vec<usize> = keys.iter().map(place).collect();
+                    groupings.iter().position(|known| *known == wanted).map(|n| Expr::Column(behind + n))
+                }
                 _ => None,
             });
         });
         let Keys { exprs, types, sets } = keys;
-        Ok(Some(Grouping { keys: exprs, types, sets, aggregates, having: None }))
+        let groupings = if with_sets { groupings } else { Vec::new() };
+        Ok(Some(Grouping { keys: exprs, types, sets, aggregates, groupings, having: None }))
     }
 
     /// The relations that are grouped by their whole primary key: their other columns are determined too.
@@ -197,6 +226,10 @@ struct Above<'l> {
     determined: Vec<usize>,
     /// The first column found that is neither grouped nor aggregated.
     ungrouped: Option<usize>,
+    /// Calls of GROUPING: the places of their keys.
+    groupings: Vec<Vec<usize>>,
+    /// Whether an argument of GROUPING is no key.
+    misplaced: bool,
 }
 
 impl Above<'_> {
@@ -208,11 +241,23 @@ impl Above<'_> {
             match part {
                 // Moved behind the keys later.
                 Expr::Aggregate(n) => Some(Expr::Aggregate(*n)),
+                Expr::Grouping(arguments) => {
+                    let places: Option<Vec<usize>> = arguments
+                        .iter()
+                        .map(|argument| self.keys.exprs.iter().position(|key| same(key, argument)))
+                        .collect();
+                    self.misplaced |= places.is_none();
+                    let places = places.unwrap_or_default();
+                    if !self.groupings.contains(&places) {
+                        self.groupings.push(places.clone());
+                    }
+                    Some(Expr::Grouping(places.into_iter().map(Expr::Column).collect()))
+                }
                 Expr::Column(place) => Some(Expr::Column(self.key_of(*place))),
                 Expr::Subquery(subquery) => {
                     let mut subquery = subquery.clone();
-                    if let SubqueryKind::In { operand, .. } = &mut subquery.kind {
-                        self.rewrite(operand);
+                    for member in subquery.kind.members_mut() {
+                        self.rewrite(&mut member.operand);
                     }
                     subquery.plan.map_outer(1, &mut |place| self.key_of(place));
                     Some(Expr::Subquery(subquery))

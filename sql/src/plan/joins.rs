@@ -139,6 +139,16 @@ impl Binder<'_> {
             let middle = self.level.relations.len();
             let (right, right_star) = self.factor(&joined.relation, sources)?;
             let end = self.level.relations.len();
+            if matches!(kind, JoinKind::Right | JoinKind::Full)
+                && let FromTree::Relation(right) = &right
+                && self.level.lateral.contains(right)
+            {
+                let message = format!(
+                    "invalid reference to FROM-clause entry in \"{}\": the combining JOIN type must be INNER or LEFT for a LATERAL reference",
+                    self.level.relations[*right].alias
+                );
+                return Err(Error::new(SqlState::INVALID_COLUMN_REFERENCE, message));
+            }
             let mut on = Vec::new();
             let using: Vec<ast::Ident> = match constraint {
                 JoinConstraint::On(condition) => {
@@ -172,7 +182,19 @@ impl Binder<'_> {
             }
             return self.table_with_joins(table_with_joins, sources);
         }
-        let (source, relation) = self.apart(|binder| binder.from(factor))?;
+        // Functions see what is on their left, with or without the word LATERAL.
+        let visible = match factor {
+            TableFactor::Table { args: None, .. } | TableFactor::Derived { lateral: false, .. } => 0..0,
+            _ => 0..self.level.relations.len(),
+        };
+        let (mut source, relation) = self.apart(visible, |binder| binder.from(factor))?;
+        if let Source::Relational(node) = &mut source {
+            if node.references().iter().any(|(levels, _)| *levels == 1) {
+                self.level.lateral.push(self.level.relations.len());
+            } else {
+                node.without_level();
+            }
+        }
         if self.level.relations.iter().any(|other| other.alias == relation.alias && other.schema == relation.schema) {
             let message = format!("table name \"{}\" specified more than once", relation.alias);
             return Err(Error::new(SqlState::DUPLICATE_ALIAS, message));
@@ -184,10 +206,14 @@ impl Binder<'_> {
         Ok((FromTree::Relation(number), star))
     }
 
-    /// Binds at a level of its own, from which the relations of the present one cannot be seen.
-    pub(super) fn apart<T>(&mut self, bind: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+    /// Binds at a level of its own, from which only these relations of the present one can be seen.
+    pub(super) fn apart<T>(
+        &mut self,
+        visible: std::ops::Range<usize>,
+        bind: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mut level = std::mem::replace(&mut self.level, super::binder::Level::new(None, "this clause"));
-        let visible = std::mem::replace(&mut level.visible, 0..0);
+        let visible = std::mem::replace(&mut level.visible, visible);
         self.outer.push(level);
         let bound = bind(self);
         self.level = self.outer.pop().expect("it was pushed above");
@@ -263,10 +289,10 @@ impl Binder<'_> {
         sources: Vec<Source>,
         tree: Option<FromTree>,
         filter: Vec<Expr>,
-    ) -> (Node, Vec<usize>) {
+    ) -> Result<(Node, Vec<usize>), Error> {
         let Some(mut tree) = tree else {
             let node = Node::Rows(Box::new(rows(Source::OneRow, Vec::new(), Vec::new())));
-            return (filtered(node, filter), vec![NO_COLUMN]);
+            return Ok((filtered(node, filter), vec![NO_COLUMN]));
         };
         let used = self.level.used.clone();
         // What a condition is about; `None` if it has to be looked at above the joins.
@@ -289,27 +315,60 @@ impl Binder<'_> {
             }
         }
         let mut leaves: Vec<Option<(Source, Vec<Expr>)>> = sources.into_iter().zip(filters).map(Some).collect();
-        let (node, layout) = self.tree_node(tree, &mut leaves);
+        let (node, layout) = self.tree_node(tree, &mut leaves)?;
         for condition in &mut above {
             renumber(condition, &layout);
         }
-        (filtered(node, above), layout)
+        Ok((filtered(node, above), layout))
     }
 
-    fn tree_node(&self, tree: FromTree, leaves: &mut [Option<(Source, Vec<Expr>)>]) -> (Node, Vec<usize>) {
-        match tree {
+    fn tree_node(
+        &self,
+        tree: FromTree,
+        leaves: &mut [Option<(Source, Vec<Expr>)>],
+    ) -> Result<(Node, Vec<usize>), Error> {
+        Ok(match tree {
             FromTree::Relation(relation) => {
                 let (source, filter) = leaves[relation].take().expect("each relation is in the tree once");
                 self.leaf(relation, source, filter)
             }
             FromTree::Join { left, right, kind, mut on } => {
-                let (left, mut layout) = self.tree_node(*left, leaves);
-                let (right, more) = self.tree_node(*right, leaves);
+                let nested = || {
+                    Error::unsupported(
+                        "a LATERAL reference from inside a nested join to what is outside it",
+                        "Write the joins one after the other.",
+                    )
+                };
+                if let FromTree::Relation(left) = &*left
+                    && self.level.lateral.contains(left)
+                {
+                    return Err(nested());
+                }
+                let lateral = matches!(&*right, FromTree::Relation(right) if self.level.lateral.contains(right));
+                let (left, mut layout) = self.tree_node(*left, leaves)?;
+                let (mut right, more) = self.tree_node(*right, leaves)?;
+                if lateral {
+                    let mut missing = false;
+                    right.map_outer(1, &mut |place| {
+                        let found = layout.iter().position(|used| *used == place);
+                        missing |= found.is_none();
+                        found.unwrap_or(0)
+                    });
+                    if missing {
+                        return Err(nested());
+                    }
+                }
                 layout.extend(more);
                 on.iter_mut().for_each(|condition| renumber(condition, &layout));
-                (Node::Join { left: Box::new(left), right: Box::new(right), kind, on }, layout)
+                let (left, right) = (Box::new(left), Box::new(right));
+                let node = if lateral {
+                    Node::Lateral { left, right, kind, on }
+                } else {
+                    Node::Join { left, right, kind, on }
+                };
+                (node, layout)
             }
-        }
+        })
     }
 
     /// One relation with the columns that are used of it.
@@ -377,7 +436,7 @@ fn join_kind(operator: &JoinOperator) -> Result<(JoinKind, &JoinConstraint), Err
 }
 
 /// A plan of one relation's rows; without columns it gives rows of one constant, for rows count even then.
-fn rows(source: Source, filter: Vec<Expr>, mut columns: Vec<Column>) -> SelectPlan {
+pub(super) fn rows(source: Source, filter: Vec<Expr>, mut columns: Vec<Column>) -> SelectPlan {
     let mut output: Vec<Expr> = (0..columns.len()).map(Expr::Column).collect();
     if columns.is_empty() {
         columns.push(Column::plain("?column?", Type::Bool));
@@ -391,6 +450,7 @@ fn rows(source: Source, filter: Vec<Expr>, mut columns: Vec<Column>) -> SelectPl
         columns: columns.into(),
         distinct: false,
         order_by: Vec::new(),
+        hidden: Vec::new(),
         limit: None,
         offset: None,
     }

@@ -9,7 +9,7 @@ use crate::error::{Error, SqlState};
 use crate::functions::{BinaryOp, UnaryOp, resolve_binary, resolve_unary};
 use crate::parse::data_type;
 use crate::types::{Type, common_type};
-use crate::value::{Numeric, Value};
+use crate::value::{Array, Numeric, Value};
 
 impl Binder<'_> {
     /// Binds an expression.
@@ -81,6 +81,13 @@ impl Binder<'_> {
                     return self.call(function, vec![operand]);
                 }
                 let target = data_type(target)?;
+                // An empty array has the type that it is cast to, and no other.
+                if let (ast::Expr::Array(array), Type::Array(element)) = (unnested(expr), &target)
+                    && array.elem.is_empty()
+                {
+                    let empty = Array::new((**element).clone(), Vec::new());
+                    return Ok(Typed::new(Expr::Constant(Value::Array(empty.into())), target));
+                }
                 let operand = self.expression(expr)?;
                 Ok(Typed::new(self.coerce(operand, &target, CastContext::Explicit)?, target))
             }
@@ -366,6 +373,7 @@ impl Binder<'_> {
         conditions: &[ast::CaseWhen],
         otherwise: Option<&ast::Expr>,
     ) -> Result<Typed, Error> {
+        let sets = self.level.sets.len();
         let operand = match operand {
             Some(operand) => {
                 let operand = self.expression(operand)?;
@@ -391,6 +399,9 @@ impl Binder<'_> {
             None => Typed::new(Expr::Constant(Value::Null), Type::Unknown),
         });
         let (mut results, ty) = self.alike("CASE", results)?;
+        if self.level.sets.len() > sets {
+            return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, "set-returning functions are not allowed in CASE"));
+        }
         let otherwise = Box::new(results.pop().expect("the ELSE was pushed above"));
         let expr = match operand {
             Some(operand) => Expr::CaseOf {

@@ -47,7 +47,27 @@ pub enum Node {
         /// AND of all, over the columns of both sides; none for CROSS JOIN.
         on: Vec<Expr>,
     },
-    /// GROUP BY and aggregates. Its rows: keys, aggregates.
+    /// Pairs of each row of the left side with the rows that the right side has for it: LATERAL. The right side sees the left side's row as its
+    /// outer row.
+    Lateral {
+        /// Each of its rows is the outer row of the right side.
+        left: Box<Node>,
+        /// Worked out for each row of the left side.
+        right: Box<Node>,
+        /// Inner or left.
+        kind: JoinKind,
+        /// AND of all, over the columns of both sides.
+        on: Vec<Expr>,
+    },
+    /// Set-returning functions: each row as often as the longest array has elements. Its rows: the input's columns, then an element (or NULL
+    /// behind the end) of each array.
+    Expand {
+        /// Of these.
+        input: Box<Node>,
+        /// The arrays, each with the type of its elements.
+        arrays: Vec<(Expr, Type)>,
+    },
+    /// GROUP BY and aggregates. Its rows: keys, aggregates, results of GROUPING.
     Group {
         /// Of these.
         input: Box<Node>,
@@ -57,6 +77,8 @@ pub enum Node {
         sets: Option<Vec<Vec<usize>>>,
         /// The aggregates.
         aggregates: Vec<AggregateCall>,
+        /// Calls of GROUPING, each with the places of its keys; only with sets.
+        groupings: Vec<Vec<usize>>,
     },
     /// Window functions. Its rows: the input's columns, then one a call.
     Window {
@@ -161,17 +183,21 @@ pub enum SubqueryKind {
     Scalar,
     /// Whether there are any.
     Exists,
-    /// Whether a value is among them. Three-valued, as IN is.
-    In {
-        /// What is looked for, of the operator's left type.
-        operand: Box<Expr>,
-        /// The equality; its right type is that of `cast`'s result, or of the column.
-        equal: BinaryFn,
-        /// Applied to the column first.
-        cast: Option<Cast>,
-    },
+    /// Whether a row of values is among them, a value a column. Three-valued, as IN is.
+    In(Vec<Member>),
     /// All rows as an array of this element type.
     Array(Type),
+}
+
+/// One value of what IN looks for, and how it is compared with its column.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// What is looked for, of the operator's left type.
+    pub operand: Expr,
+    /// The equality; its right type is that of `cast`'s result, or of the column.
+    pub equal: BinaryFn,
+    /// Applied to the column first.
+    pub cast: Option<Cast>,
 }
 
 /// What a window function works out.
@@ -251,14 +277,20 @@ impl Node {
             | Node::Limit { input, .. } => input.types(),
             Node::Distinct { input, on: Some((on, _)) } => input.types().split_off(*on),
             Node::Project { output, .. } => output.iter().map(|(_, ty)| ty.clone()).collect(),
-            Node::Join { left, right, .. } => {
+            Node::Join { left, right, .. } | Node::Lateral { left, right, .. } => {
                 let mut types = left.types();
                 types.extend(right.types());
                 types
             }
-            Node::Group { keys, aggregates, .. } => {
+            Node::Expand { input, arrays } => {
+                let mut types = input.types();
+                types.extend(arrays.iter().map(|(_, element)| element.clone()));
+                types
+            }
+            Node::Group { keys, aggregates, groupings, .. } => {
                 let mut types: Vec<Type> = keys.iter().map(|(_, ty)| ty.clone()).collect();
                 types.extend(aggregates.iter().map(|call| call.function.result.clone()));
+                types.extend(groupings.iter().map(|_| Type::Int32));
                 types
             }
             Node::Window { input, calls } => {
@@ -278,96 +310,59 @@ impl Node {
             Node::Rows(_) | Node::Work { .. } => Vec::new(),
             Node::Filter { input, .. }
             | Node::Project { input, .. }
+            | Node::Expand { input, .. }
             | Node::Group { input, .. }
             | Node::Window { input, .. }
             | Node::Distinct { input, .. }
             | Node::Sort { input, .. }
             | Node::Limit { input, .. } => vec![input],
-            Node::Join { left, right, .. } | Node::Set { left, right, .. } => vec![left, right],
+            Node::Join { left, right, .. } | Node::Lateral { left, right, .. } | Node::Set { left, right, .. } => {
+                vec![left, right]
+            }
             Node::Recursive { first, step, .. } => vec![first, step],
         }
     }
+}
 
-    /// Calls `change` for every expression of the tree, those of compiled plans and of subqueries within expressions left out.
-    fn expressions(&mut self, change: &mut dyn FnMut(&mut Expr)) {
-        match self {
-            Node::Rows(_) | Node::Work { .. } => {}
-            Node::Filter { input, conditions } => {
-                input.expressions(change);
-                conditions.iter_mut().for_each(change);
+impl Subquery {
+    /// For IN in a condition, where NULL is as good as false: whether there is a row that equals what is looked for. `None` for other
+    /// kinds, and when subqueries are looked for.
+    pub fn as_exists(&self) -> Option<Subquery> {
+        let SubqueryKind::In(members) = &self.kind else { return None };
+        let condition = |(place, member): (usize, &Member)| {
+            let mut operand = member.operand.clone();
+            if operand.has_subquery() {
+                return None;
             }
-            Node::Project { input, output } => {
-                input.expressions(change);
-                output.iter_mut().for_each(|(expr, _)| change(expr));
-            }
-            Node::Join { left, right, on, .. } => {
-                left.expressions(change);
-                right.expressions(change);
-                on.iter_mut().for_each(change);
-            }
-            Node::Group { input, keys, aggregates, .. } => {
-                input.expressions(change);
-                keys.iter_mut().for_each(|(expr, _)| change(expr));
-                aggregates.iter_mut().for_each(|call| call.expressions(change));
-            }
-            Node::Window { input, calls } => {
-                input.expressions(change);
-                calls.iter_mut().for_each(|call| call.expressions(change));
-            }
-            Node::Distinct { input, .. } | Node::Sort { input, .. } => input.expressions(change),
-            Node::Limit { input, limit, offset } => {
-                input.expressions(change);
-                limit.iter_mut().chain(offset).for_each(change);
-            }
-            Node::Set { left, right, .. } => {
-                left.expressions(change);
-                right.expressions(change);
-            }
-            Node::Recursive { first, step, .. } => {
-                first.expressions(change);
-                step.expressions(change);
-            }
-        }
-    }
-
-    /// Renumbers references to the columns of the row `levels` further out.
-    pub(super) fn map_outer(&mut self, levels: usize, place: &mut dyn FnMut(usize) -> usize) {
-        self.expressions(&mut |expr| expr.map_at(levels, place));
-    }
-
-    /// Takes out of a plain query the conditions that are about the row around it only, as conditions on that row: without them the engine
-    /// can turn the query into a join.
-    pub(super) fn take_guards(&mut self) -> Vec<Expr> {
-        let Node::Project { input, .. } = self else { return Vec::new() };
-        let Node::Filter { conditions, .. } = &mut **input else { return Vec::new() };
-        let is_guard = |condition: &Expr| {
-            condition.refers_out()
-                && condition.columns().is_empty()
-                && !condition.has_subquery()
-                && !condition.is_volatile()
+            operand.push_away(1, 1);
+            operand.push_out(1);
+            let element = match &member.cast {
+                Some(cast) => Expr::Cast(Box::new((cast.clone(), Expr::Column(place)))),
+                None => Expr::Column(place),
+            };
+            Some(Expr::Binary(Box::new((member.equal.clone(), operand, element))))
         };
-        let (mut guards, rest): (Vec<Expr>, Vec<Expr>) = std::mem::take(conditions).into_iter().partition(is_guard);
-        *conditions = rest;
-        for guard in &mut guards {
-            guard.rewrite(&mut |part| match part {
-                Expr::Outer { levels: 1, place } => Some(Expr::Column(*place)),
-                Expr::Outer { levels, place } => Some(Expr::Outer { levels: levels - 1, place: *place }),
-                _ => None,
-            });
+        let conditions = members.iter().enumerate().map(condition).collect::<Option<_>>()?;
+        let plan = Node::Filter { input: Box::new(self.plan.clone()), conditions };
+        Some(Subquery { kind: SubqueryKind::Exists, plan, ty: Type::Bool })
+    }
+}
+
+impl SubqueryKind {
+    /// What IN looks for; nothing for the other kinds.
+    pub fn members(&self) -> &[Member] {
+        match self {
+            SubqueryKind::In(members) => members,
+            _ => &[],
         }
-        guards
     }
 
-    /// Whether it refers to rows further out than the one around it, counted from `levels`.
-    pub fn refers_outside(&self) -> bool {
-        self.refers_beyond(1)
-    }
-
-    fn refers_beyond(&self, levels: usize) -> bool {
-        let mut copy = self.clone();
-        let mut found = false;
-        copy.expressions(&mut |expr| found |= expr.refers_beyond(levels));
-        found
+    /// What IN looks for; nothing for the other kinds.
+    pub fn members_mut(&mut self) -> &mut [Member] {
+        match self {
+            SubqueryKind::In(members) => members,
+            _ => &mut [],
+        }
     }
 }
 
@@ -407,6 +402,7 @@ impl SelectPlan {
             columns,
             distinct: false,
             order_by: Vec::new(),
+            hidden: Vec::new(),
             limit: None,
             offset: None,
         }
@@ -416,8 +412,12 @@ impl SelectPlan {
 impl AggregateCall {
     /// Whether only the relational engine can work it out.
     pub(super) fn is_relational(&self) -> bool {
-        let keys = self.order_by.iter().map(|(expr, ..)| expr);
-        self.arguments.iter().chain(&self.filter).chain(keys).any(Expr::is_relational)
+        self.parts().any(Expr::is_relational)
+    }
+
+    /// Its expressions.
+    pub fn parts(&self) -> impl Iterator<Item = &Expr> {
+        self.arguments.iter().chain(&self.filter).chain(self.order_by.iter().map(|(expr, ..)| expr))
     }
 
     /// Calls `change` for its expressions.
@@ -429,84 +429,17 @@ impl AggregateCall {
 }
 
 impl WindowCall {
+    /// Its expressions.
+    pub fn parts(&self) -> impl Iterator<Item = &Expr> {
+        let by = self.partition_by.iter().map(|(expr, _)| expr).chain(self.order_by.iter().map(|(expr, ..)| expr));
+        self.arguments.iter().chain(&self.filter).chain(by)
+    }
+
     /// Calls `change` for its expressions.
     pub fn expressions(&mut self, change: &mut dyn FnMut(&mut Expr)) {
         self.arguments.iter_mut().for_each(&mut *change);
         self.filter.iter_mut().for_each(&mut *change);
         self.partition_by.iter_mut().for_each(|(expr, _)| change(expr));
         self.order_by.iter_mut().for_each(|(expr, ..)| change(expr));
-    }
-}
-
-impl Expr {
-    /// Renumbers the columns of the row at hand, those that its subqueries refer to included.
-    pub fn map_columns(&mut self, place: &mut dyn FnMut(usize) -> usize) {
-        self.map_at(0, place);
-    }
-
-    fn map_at(&mut self, levels: usize, place: &mut dyn FnMut(usize) -> usize) {
-        self.rewrite(&mut |part| match part {
-            Expr::Column(n) if levels == 0 => Some(Expr::Column(place(*n))),
-            Expr::Outer { levels: of, place: n } if *of == levels => {
-                Some(Expr::Outer { levels: *of, place: place(*n) })
-            }
-            Expr::Subquery(subquery) => {
-                let mut subquery = subquery.clone();
-                if let SubqueryKind::In { operand, .. } = &mut subquery.kind {
-                    operand.map_at(levels, place);
-                }
-                subquery.plan.map_outer(levels + 1, place);
-                Some(Expr::Subquery(subquery))
-            }
-            _ => None,
-        });
-    }
-
-    /// Makes references to the row at hand references to the row `levels` further out.
-    pub(super) fn push_out(&mut self, levels: usize) {
-        self.rewrite(&mut |part| match part {
-            Expr::Column(place) => Some(Expr::Outer { levels, place: *place }),
-            _ => None,
-        });
-    }
-
-    /// The columns of the row at hand that it uses, those that its subqueries refer to included.
-    pub fn columns(&self) -> Vec<usize> {
-        let mut found = Vec::new();
-        self.clone().map_columns(&mut |place| {
-            if !found.contains(&place) {
-                found.push(place);
-            }
-            place
-        });
-        found
-    }
-
-    /// Whether it holds a subquery that is worked out row by row.
-    pub fn has_subquery(&self) -> bool {
-        let mut found = false;
-        self.walk(&mut |part| found |= matches!(part, Expr::Subquery(_)));
-        found
-    }
-
-    /// Whether it refers to rows around the query that it stands in.
-    pub fn refers_out(&self) -> bool {
-        self.refers_beyond(1)
-    }
-
-    /// Whether only the relational engine can work it out.
-    pub fn is_relational(&self) -> bool {
-        self.has_subquery() || self.refers_out()
-    }
-
-    /// Whether it refers to a row at least `levels` further out (1: the one around it).
-    fn refers_beyond(&self, levels: usize) -> bool {
-        let mut found = false;
-        self.walk(&mut |part| match part {
-            Expr::Outer { levels: of, .. } => found |= *of >= levels,
-            Expr::Subquery(subquery) => found |= subquery.plan.refers_beyond(levels + 1),
-            _ => {}
-        });
-        found
     }
 }

@@ -10,9 +10,9 @@ use sqlparser::ast::{self, SetExpr};
 use super::access::{Access, choose_access, conjuncts};
 use super::binder::{AggregateCall, Aggregates, Binder, Level, Typed};
 use super::expression::Expr;
-use super::from::SeriesPlan;
 use super::output::{Output, order_expressions};
-use super::relational::Node;
+use super::relational::{Node, SetKind};
+use super::series::SeriesPlan;
 use super::stages::Stages;
 use crate::cast::CastContext;
 use crate::catalog::virtual_tables::VirtualTable;
@@ -35,6 +35,8 @@ pub struct SelectPlan {
     pub output: Vec<Expr>,
     /// The visible columns.
     pub columns: Arc<[Column]>,
+    /// The types of the hidden sort keys.
+    pub hidden: Vec<Type>,
     /// Equal rows are given once.
     pub distinct: bool,
     /// What is left to sort; empty if the source gives the order.
@@ -77,6 +79,8 @@ pub struct Grouping {
     pub sets: Option<Vec<Vec<usize>>>,
     /// The aggregates.
     pub aggregates: Vec<AggregateCall>,
+    /// Calls of GROUPING, each with the places of its keys.
+    pub groupings: Vec<Vec<usize>>,
     /// HAVING, over the grouped rows.
     pub having: Option<Expr>,
 }
@@ -103,6 +107,7 @@ impl SelectPlan {
             columns,
             distinct: false,
             order_by: Vec::new(),
+            hidden: Vec::new(),
             limit: None,
             offset: None,
         }
@@ -200,12 +205,14 @@ impl Binder<'_> {
         // Output, then GROUP BY, HAVING and ORDER BY, which may refer to it.
         self.level.allow_aggregates = Aggregates::Allowed;
         self.level.allow_windows = true;
+        self.level.allow_sets = true;
         self.level.named_windows = select.named_window.clone();
         let mut output = Output::default();
         for item in &select.projection {
             self.select_item(item, &mut output)?;
         }
         self.level.allow_windows = false;
+        self.level.allow_sets = false;
         let visible = output.columns.len();
         let mut having = match &select.having {
             Some(having) => {
@@ -215,12 +222,14 @@ impl Binder<'_> {
             None => None,
         };
         self.level.allow_windows = true;
+        self.level.allow_sets = true;
         let on = match &select.distinct {
             Some(ast::Distinct::On(exprs)) => Some(self.distinct_on(exprs, &mut output)?),
             _ => None,
         };
         let order_by = self.order_items(query, &mut output)?;
         self.level.allow_windows = false;
+        self.level.allow_sets = false;
         if let Some(on) = &on {
             let mut left: Vec<usize> = on.clone();
             for key in &order_by {
@@ -246,7 +255,8 @@ impl Binder<'_> {
         let lock = self.locks(query, &sources, condensed)?;
 
         let mut windows = std::mem::take(&mut self.level.windows);
-        let grouping = self.grouping(keys, &mut having, &mut output, &mut windows)?;
+        let mut sets = std::mem::take(&mut self.level.sets);
+        let grouping = self.grouping(keys, &mut having, &mut output, &mut windows, &mut sets)?;
         let grouped_relationally = grouping.as_ref().is_some_and(|grouping| {
             grouping.sets.is_some()
                 || grouping.keys.iter().any(Expr::is_relational)
@@ -255,10 +265,11 @@ impl Binder<'_> {
         let relational = sources.len() > 1
             || matches!(sources.first(), Some(Source::Relational(_)))
             || !windows.is_empty()
+            || !sets.is_empty()
             || on.is_some()
             || grouped_relationally
             || filter.iter().chain(&having).chain(&output.exprs).any(Expr::is_relational);
-        let Output { exprs: mut output, types, columns, untyped } = output;
+        let Output { exprs: mut output, mut types, columns, untyped } = output;
         self.untyped = untyped;
         if self.level.void && grouping.is_none() && !lock {
             return Ok(SelectPlan::without_rows(columns.into()));
@@ -267,11 +278,24 @@ impl Binder<'_> {
             if lock {
                 return Err(Error::unsupported("FOR UPDATE here", "Lock rows of one table at a time."));
             }
-            let stages =
-                Stages { filter, grouping, windows, having, output, types, on, distinct, order_by, limit, offset };
-            let node = self.stages(sources, tree, stages, visible);
+            let stages = Stages {
+                filter,
+                grouping,
+                windows,
+                sets,
+                having,
+                output,
+                types,
+                on,
+                distinct,
+                order_by,
+                limit,
+                offset,
+            };
+            let node = self.stages(sources, tree, stages, visible)?;
             return Ok(SelectPlan::of_node(node, columns.into()));
         }
+        let mut hidden = types.split_off(visible);
         let used = self.level.used_of(0);
         let mut source = sources.pop().unwrap_or(Source::OneRow);
         let mut order_by = order_by;
@@ -283,6 +307,7 @@ impl Binder<'_> {
                     order_by.clear();
                     // Keys that were there for sorting alone have no use any more.
                     output.truncate(visible);
+                    hidden.clear();
                 }
                 access.limited = limit.is_some() && plain && order_by.is_empty() && filter.is_empty();
             }
@@ -295,6 +320,7 @@ impl Binder<'_> {
             grouping: grouping.map(|grouping| Grouping { having, ..grouping }),
             output,
             columns: columns.into(),
+            hidden,
             distinct,
             order_by,
             limit,
@@ -368,6 +394,20 @@ impl Binder<'_> {
         let (rows, types) = self.value_rows(values)?;
         let columns: Vec<Column> =
             (1..).zip(&types).map(|(n, ty)| Column::plain(format!("column{n}"), ty.clone())).collect();
+        if rows.iter().flatten().any(Expr::is_relational) {
+            let row = |row: Vec<Expr>| Node::Project {
+                input: Box::new(Node::Rows(Box::new(super::joins::rows(Source::OneRow, Vec::new(), Vec::new())))),
+                output: row.into_iter().zip(types.iter().cloned()).collect(),
+            };
+            let both = |left, right| Node::Set {
+                kind: SetKind::Union,
+                all: true,
+                left: Box::new(left),
+                right: Box::new(right),
+            };
+            let node = rows.into_iter().map(row).reduce(both).ok_or_else(|| Error::internal("VALUES without rows"))?;
+            return self.over_subquery(query, SelectPlan::of_node(node, columns.into()));
+        }
         let plan = SelectPlan {
             source: Source::Values(rows),
             filter: None,
@@ -376,6 +416,7 @@ impl Binder<'_> {
             columns: columns.into(),
             distinct: false,
             order_by: Vec::new(),
+            hidden: Vec::new(),
             limit: None,
             offset: None,
         };
@@ -455,6 +496,7 @@ impl Binder<'_> {
                 columns: columns.clone(),
                 distinct: false,
                 order_by: Vec::new(),
+                hidden: Vec::new(),
                 limit: None,
                 offset: None,
             }

@@ -6,6 +6,7 @@ use super::expression::Expr;
 use super::joins::FromTree;
 use super::relational::Node;
 use super::select::{Grouping, SortKey, Source};
+use crate::error::Error;
 use crate::types::Type;
 
 /// The parts of a SELECT above its FROM.
@@ -13,6 +14,7 @@ pub(super) struct Stages {
     pub(super) filter: Vec<Expr>,
     pub(super) grouping: Option<Grouping>,
     pub(super) windows: Vec<WindowCall>,
+    pub(super) sets: Vec<(Expr, Type)>,
     pub(super) having: Option<Expr>,
     pub(super) output: Vec<Expr>,
     pub(super) types: Vec<Type>,
@@ -31,11 +33,12 @@ impl Binder<'_> {
         tree: Option<FromTree>,
         stages: Stages,
         visible: usize,
-    ) -> Node {
+    ) -> Result<Node, Error> {
         let Stages {
             filter,
             mut grouping,
             mut windows,
+            mut sets,
             having,
             mut output,
             types,
@@ -45,7 +48,7 @@ impl Binder<'_> {
             limit,
             offset,
         } = stages;
-        let (mut node, layout) = self.join_tree(sources, tree, filter);
+        let (mut node, layout) = self.join_tree(sources, tree, filter)?;
         let mut place = |column: usize| {
             layout.iter().position(|used| *used == column).expect("every column used comes out of FROM")
         };
@@ -62,11 +65,12 @@ impl Binder<'_> {
                 for call in &mut windows {
                     call.expressions(&mut |expr| expr.map_columns(&mut place));
                 }
+                sets.iter_mut().for_each(|(expr, _)| expr.map_columns(&mut place));
             }
         }
-        if let Some(Grouping { keys, types, sets, aggregates, .. }) = grouping {
+        if let Some(Grouping { keys, types, sets, aggregates, groupings, .. }) = grouping {
             let keys = keys.into_iter().zip(types).collect();
-            node = Node::Group { input: Box::new(node), keys, sets, aggregates };
+            node = Node::Group { input: Box::new(node), keys, sets, aggregates, groupings };
             if let Some(having) = having {
                 node = Node::Filter { input: Box::new(node), conditions: conjuncts(Some(having)) };
             }
@@ -74,9 +78,19 @@ impl Binder<'_> {
         if !windows.is_empty() {
             let width = node.types().len();
             node = Node::Window { input: Box::new(node), calls: windows };
-            for expr in &mut output {
+            for expr in output.iter_mut().chain(sets.iter_mut().map(|(expr, _)| expr)) {
                 expr.rewrite(&mut |part| match part {
                     Expr::Window(n) => Some(Expr::Column(width + n)),
+                    _ => None,
+                });
+            }
+        }
+        if !sets.is_empty() {
+            let width = node.types().len();
+            node = Node::Expand { input: Box::new(node), arrays: sets };
+            for expr in &mut output {
+                expr.rewrite(&mut |part| match part {
+                    Expr::Element(n) => Some(Expr::Column(width + n)),
                     _ => None,
                 });
             }
@@ -109,6 +123,6 @@ impl Binder<'_> {
             let output = shown.into_iter().enumerate().map(|(n, ty)| (Expr::Column(n), ty)).collect();
             node = Node::Project { input: Box::new(node), output };
         }
-        node
+        Ok(node)
     }
 }

@@ -25,8 +25,10 @@ impl Binder<'_> {
         }
         let spec = self.window_spec(over)?;
         self.level.allow_windows = false;
+        let sets = std::mem::take(&mut self.level.allow_sets);
         let call = self.window_call(name, function, &spec);
         self.level.allow_windows = true;
+        self.level.allow_sets = sets;
         let call = call?;
         let ty = call.ty.clone();
         self.level.windows.push(call);

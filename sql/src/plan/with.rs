@@ -20,6 +20,8 @@ pub(super) struct WithQuery {
     name: String,
     columns: Vec<(String, Type)>,
     plan: SelectPlan,
+    /// How many levels were around it where it was planned.
+    levels: usize,
 }
 
 impl Binder<'_> {
@@ -45,7 +47,7 @@ impl Binder<'_> {
                 _ => {
                     let plan = self.deeper(|binder| binder.query(&table.query))?;
                     let columns = self.with_columns(&name, &table.alias, &plan.columns)?;
-                    WithQuery { name, columns, plan }
+                    WithQuery { name, columns, plan, levels: self.outer.len() }
                 }
             };
             self.with.push(query);
@@ -92,7 +94,12 @@ impl Binder<'_> {
         let id = self.recursions;
         let shown: Vec<Column> = columns.iter().map(|(name, ty)| Column::plain(name.clone(), ty.clone())).collect();
         let work = SelectPlan::of_node(Node::Work { id, types: types.clone() }, shown.clone().into());
-        self.with.push(WithQuery { name: name.to_owned(), columns: columns.clone(), plan: work });
+        self.with.push(WithQuery {
+            name: name.to_owned(),
+            columns: columns.clone(),
+            plan: work,
+            levels: self.outer.len(),
+        });
         let step = self.arm(step);
         self.with.pop();
         let step = step?;
@@ -114,7 +121,8 @@ impl Binder<'_> {
         }
         let step = self.converted(step, &types, &[])?;
         let node = Node::Recursive { id, first: Box::new(first.into_node()), step: Box::new(step), all };
-        Ok(WithQuery { name: name.to_owned(), columns, plan: SelectPlan::of_node(node, shown.into()) })
+        let plan = SelectPlan::of_node(node, shown.into());
+        Ok(WithQuery { name: name.to_owned(), columns, plan, levels: self.outer.len() })
     }
 
     /// The source and relation that a name of WITH stands for.
@@ -124,7 +132,13 @@ impl Binder<'_> {
         }
         let query = self.with.iter().rev().find(|query| query.name == name.name)?;
         let relation = Relation::of_columns(alias.unwrap_or_else(|| name.name.clone()), query.columns.clone());
-        Some((query.plan.clone().into_source(), relation))
+        let mut source = query.plan.clone().into_source();
+        if let Source::Relational(node) = &mut source
+            && self.outer.len() > query.levels
+        {
+            node.with_levels(self.outer.len() - query.levels);
+        }
+        Some((source, relation))
     }
 
     /// UNION, INTERSECT, EXCEPT.

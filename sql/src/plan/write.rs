@@ -405,7 +405,7 @@ impl Binder<'_> {
             ));
         }
         let old: Vec<usize> = (0..table.columns.len()).map(|column| self.level.place(0, column, None)).collect();
-        let (node, layout) = self.join_tree(others.sources, others.tree, conjuncts(filter));
+        let (node, layout) = self.join_tree(others.sources, others.tree, conjuncts(filter))?;
         let mut place = |column: usize| {
             layout.iter().position(|used| *used == column).expect("every column used comes out of FROM")
         };
@@ -413,17 +413,30 @@ impl Binder<'_> {
         let mut output: Vec<(Expr, Type)> = old.iter().map(|column| Expr::Column(*column)).zip(types.clone()).collect();
         let is_update = new_row.is_some();
         output.extend(new_row.into_iter().flatten().zip(types));
+        // RETURNING is over the row as it is afterwards, which is whole, and behind it what it wants of the other relations.
+        let mut others: Vec<usize> = Vec::new();
+        let returning = returning.map(|mut returning| {
+            for expr in &mut returning.output {
+                expr.map_columns(&mut |place| {
+                    let used = self.level.used[place];
+                    if used.relation == 0 {
+                        return used.column;
+                    }
+                    let known = others.iter().position(|other| *other == place);
+                    table.columns.len()
+                        + known.unwrap_or_else(|| {
+                            others.push(place);
+                            others.len() - 1
+                        })
+                });
+            }
+            returning
+        });
+        output.extend(others.iter().map(|place| (Expr::Column(*place), self.level.column_at(*place).1.ty.clone())));
         output.iter_mut().for_each(|(expr, _)| expr.map_columns(&mut place));
         let shown = |(_, ty): &(Expr, Type)| Column::plain("?column?", ty.clone());
         let columns = output.iter().map(shown).collect();
         let rows = SelectPlan::of_node(Node::Project { input: Box::new(node), output }, columns);
-        // RETURNING is over the row as it is afterwards, and that row is whole.
-        let returning = returning.map(|mut returning| {
-            for expr in &mut returning.output {
-                expr.map_columns(&mut |place| self.level.used[place].column);
-            }
-            returning
-        });
         let whole = (0..table.columns.len()).map(Expr::Column).collect();
         let access = Access::everything(table.clone()).wanting((0..table.columns.len()).collect());
         let found_by = Some(Box::new(rows));
@@ -451,11 +464,6 @@ impl Binder<'_> {
             }
             None => None,
         };
-        let of_others = |place: &usize| self.level.used[*place].relation > 0;
-        let returned = returning.iter().flat_map(|returning| &returning.output);
-        if returned.flat_map(Expr::columns).any(|place| of_others(&place)) {
-            return Err(Error::unsupported("a column of another table in RETURNING", "Read it with a SELECT."));
-        }
         let of_rows = |expr: &Expr| expr.is_relational();
         if others.sources.len() > 1 || filter.iter().chain(new_row.iter().flatten()).any(of_rows) {
             return self.change_found(table, others, filter, new_row, moves, returning);
