@@ -5,7 +5,8 @@
 //! expressions were settled before: DataFusion joins, groups, sorts and spills, and the SQL engine's own operators, functions and aggregates work out the
 //! values ([`expression`], [`aggregate`]). So both ways to an answer give the same one.
 //!
-//! All queries of an instance share one bound of memory; what sorts beyond it goes to disk, what cannot fails with 53200.
+//! All queries of an instance share one bound of memory. What sorts and groups beyond it goes to disk; a join that does not fit is begun anew as one that sorts.
+//! What cannot be put on disk fails with 53200.
 
 mod aggregate;
 mod column;
@@ -47,7 +48,16 @@ pub struct Options {
 /// The engine of one instance. Clones share its memory.
 #[derive(Clone)]
 pub struct Engine {
-    state: Arc<SessionState>,
+    states: States,
+}
+
+/// The two ways to plan.
+#[derive(Clone)]
+struct States {
+    /// Joins hold one of their sides in memory.
+    quick: Arc<SessionState>,
+    /// Joins sort both sides, on disk if need be: for what does not fit.
+    frugal: Arc<SessionState>,
 }
 
 impl Engine {
@@ -73,13 +83,17 @@ impl Engine {
             .with_disk_manager_builder(disk)
             .build_arc()
             .map_err(error::from_engine)?;
-        // One partition: a query shares its instance with many others, and its leaves come through one channel anyway.
-        let mut config = SessionConfig::new().with_target_partitions(1).with_batch_size(BATCH_ROWS);
-        let optimizer = &mut config.options_mut().optimizer;
-        optimizer.enable_dynamic_filter_pushdown = false;
-        optimizer.prefer_hash_join = true;
-        let state = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).build();
-        Ok(Engine { state: Arc::new(state) })
+        let state = |partitions: usize, hash_joins: bool| {
+            let mut config = SessionConfig::new().with_target_partitions(partitions).with_batch_size(BATCH_ROWS);
+            let optimizer = &mut config.options_mut().optimizer;
+            optimizer.enable_dynamic_filter_pushdown = false;
+            optimizer.prefer_hash_join = hash_joins;
+            let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime.clone());
+            Arc::new(builder.build())
+        };
+        // One partition: a query shares its instance with many others, and its leaves come through one channel anyway. The engine considers joins
+        // by sorting only where there are several.
+        Ok(Engine { states: States { quick: state(1, true), frugal: state(2, false) } })
     }
 }
 
@@ -94,6 +108,6 @@ impl relational::Engine for Engine {
         let mut translator = Translator::new(shared, requests);
         let Relation { plan, columns, types, .. } = translator.query(node)?;
         debug_assert_eq!(plan.schema().fields().len(), columns.len(), "a plan gives the columns that it says");
-        Ok(Box::new(Rows::new(self.state.clone(), plan, types, translator.leaves, wanted)))
+        Ok(Box::new(Rows::new(self.states.clone(), plan, types, translator.leaves, wanted)))
     }
 }

@@ -12,14 +12,13 @@ use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::DataFusionError;
-use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use futures::StreamExt as _;
 use parking_lot::Mutex;
-use quorate_sql::error::Error;
+use quorate_sql::error::{Error, SqlState};
 use quorate_sql::exec::relational::RowSource;
 use quorate_sql::exec::{Run, SelectStream};
 use quorate_sql::plan::select::SelectPlan;
@@ -28,6 +27,7 @@ use quorate_sql::types::Type;
 use quorate_sql::value::Row;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::States;
 use crate::column::{ColumnBuilder, ColumnReader};
 use crate::error::{from_engine, to_engine};
 
@@ -107,9 +107,13 @@ fn batch(rows: &[Row], types: &[Type], schema: SchemaRef) -> Result<RecordBatch,
 
 /// A query under way.
 pub struct Rows {
-    state: Arc<SessionState>,
-    /// Until the first pull.
-    plan: Option<LogicalPlan>,
+    states: States,
+    plan: LogicalPlan,
+    /// Whether it has been begun, and whether as one that sorts for its joins.
+    begun: bool,
+    frugal: bool,
+    /// Whether rows have come out.
+    given: bool,
     /// Never locked: there to make what may only be moved between threads something that may also be seen from them.
     stream: Mutex<Option<SendableRecordBatchStream>>,
     types: Vec<Type>,
@@ -122,13 +126,37 @@ pub struct Rows {
 impl Rows {
     /// A query at its beginning: its plan, the types of its columns, and its leaves.
     pub fn new(
-        state: Arc<SessionState>,
+        states: States,
         plan: LogicalPlan,
         types: Vec<Type>,
         leaves: Vec<SelectPlan>,
         requests: mpsc::UnboundedReceiver<Request>,
     ) -> Rows {
-        Rows { state, plan: Some(plan), stream: Mutex::new(None), types, leaves, requests, scans: HashMap::new() }
+        let stream = Mutex::new(None);
+        let scans = HashMap::new();
+        Rows { states, plan, begun: false, frugal: false, given: false, stream, types, leaves, requests, scans }
+    }
+
+    async fn begin(&mut self) -> Result<(), Error> {
+        let state = if self.frugal { &self.states.frugal } else { &self.states.quick };
+        let physical = state.create_physical_plan(&self.plan).await.map_err(from_engine)?;
+        let stream = datafusion::physical_plan::execute_stream(physical, state.task_ctx());
+        *self.stream.get_mut() = Some(stream.map_err(from_engine)?);
+        self.begun = true;
+        Ok(())
+    }
+
+    /// Begins anew with joins that sort, if memory did not suffice and nobody has seen a row. Whether it does.
+    fn again(&mut self, error: &Error) -> bool {
+        if self.frugal || self.given || error.code != SqlState::OUT_OF_MEMORY {
+            return false;
+        }
+        *self.stream.get_mut() = None;
+        // Nobody waits for what the former attempt has asked for.
+        while self.requests.try_recv().is_ok() {}
+        self.scans.clear();
+        (self.begun, self.frugal) = (false, true);
+        true
     }
 
     async fn serve(&mut self, request: Request, run: &Run, transaction: &mut dyn Transaction) -> Result<(), Error> {
@@ -160,10 +188,8 @@ impl Rows {
 #[async_trait]
 impl RowSource for Rows {
     async fn next(&mut self, run: &Run, transaction: &mut dyn Transaction) -> Result<Option<Vec<Row>>, Error> {
-        if let Some(plan) = self.plan.take() {
-            let physical = self.state.create_physical_plan(&plan).await.map_err(from_engine)?;
-            let stream = datafusion::physical_plan::execute_stream(physical, self.state.task_ctx());
-            *self.stream.get_mut() = Some(stream.map_err(from_engine)?);
+        if !self.begun {
+            self.begin().await?;
         }
         let Some(stream) = self.stream.get_mut() else { return Ok(None) };
         enum Step {
@@ -180,8 +206,14 @@ impl RowSource for Rows {
                 self.serve(request, run, transaction).await?;
                 Ok(Some(Vec::new()))
             }
-            Step::Rows(Some(Ok(batch))) => Ok(Some(self.rows(&batch)?)),
-            Step::Rows(Some(Err(error))) => Err(from_engine(error)),
+            Step::Rows(Some(Ok(batch))) => {
+                self.given |= batch.num_rows() > 0;
+                Ok(Some(self.rows(&batch)?))
+            }
+            Step::Rows(Some(Err(error))) => {
+                let error = from_engine(error);
+                if self.again(&error) { Ok(Some(Vec::new())) } else { Err(error) }
+            }
             Step::Rows(None) => {
                 *self.stream.get_mut() = None;
                 Ok(None)

@@ -2,7 +2,7 @@
 //!
 //! [`Run`] is what one execution of a plan owns: the session's context, parameters, and what was worked out first. Streams keep their own
 //! place and are pulled with the transaction handed in each time, so that a half-read result holds no borrow. Rows come in batches; what must
-//! be held (sorting, grouping, DISTINCT) counts against `work_memory` and fails with 53200 beyond it.
+//! be held (sorting, grouping, DISTINCT) counts against `work_memory`; beyond it the engine takes over, and without one it fails with 53200.
 
 mod aggregate;
 pub mod context;
@@ -61,16 +61,18 @@ impl Run {
     /// # Errors
     /// 53200.
     pub fn check_memory(&self, held: usize) -> Result<(), Error> {
-        if held <= self.work_memory {
-            return Ok(());
-        }
+        if held <= self.work_memory { Ok(()) } else { Err(self.too_much()) }
+    }
+
+    /// What is said when a stage would hold more than it may.
+    fn too_much(&self) -> Error {
         let detail = format!(
             "The statement holds more than {} bytes for sorting, grouping or collecting rows.",
             self.work_memory
         );
-        Err(Error::new(SqlState::OUT_OF_MEMORY, "out of memory")
+        Error::new(SqlState::OUT_OF_MEMORY, "out of memory")
             .with_detail(detail)
-            .with_hint("Select fewer rows or columns."))
+            .with_hint("Select fewer rows or columns.")
     }
 
     /// Works out the prerequisites, in order.

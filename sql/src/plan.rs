@@ -22,6 +22,7 @@ mod operators;
 mod outer;
 mod output;
 mod stages;
+mod tree;
 mod windows;
 mod with;
 

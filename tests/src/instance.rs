@@ -102,6 +102,18 @@ impl Instance {
         assert!(sent.success(), "signal {name} to {} (pid {pid})", self.name());
     }
 
+    /// The most memory that the process has had resident since its start, in bytes.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn peak_memory(&self) -> u64 {
+        let pid = self.child.as_ref().expect("only a started instance has memory").id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process has a status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the status tells the peak");
+        let kilobytes: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number of kilobytes");
+        kilobytes << 10
+    }
+
     /// Waits until the process has ended by itself, and says how.
     ///
     /// # Panics

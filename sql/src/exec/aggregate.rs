@@ -39,7 +39,8 @@ impl<'a> Groups<'a> {
         Groups { grouping, whole, groups: HashMap::new(), order: Vec::new(), held: 0 }
     }
 
-    pub(super) fn take(&mut self, rows: Vec<Row>, run: &Run) -> Result<(), Error> {
+    /// Takes rows in, and says whether what that holds may be held.
+    pub(super) fn take(&mut self, rows: Vec<Row>, run: &Run) -> Result<bool, Error> {
         let scope = run.scope();
         for row in &rows {
             let states = match &mut self.whole {
@@ -58,7 +59,7 @@ impl<'a> Groups<'a> {
                 self.held += state.take(call, &scope, row)?;
             }
         }
-        run.check_memory(self.held)
+        Ok(self.held <= run.work_memory)
     }
 
     /// One row a group: keys, then results; those for which HAVING holds.

@@ -23,6 +23,8 @@ pub struct SelectStream {
     source: SourceState,
     /// Rows worked out and not yet given; `None` as long as the stages stream, or have not begun to collect.
     ready: Option<std::vec::IntoIter<Row>>,
+    /// Whether the source gives what comes out of the stages: there was too much for them, and the engine does their work.
+    moved: bool,
     skip: u64,
     left: Option<u64>,
     done: bool,
@@ -49,6 +51,7 @@ impl SelectStream {
         Ok(SelectStream {
             source: SourceState::new(&plan.source, run, limit)?,
             ready: None,
+            moved: false,
             skip,
             left,
             done: left == Some(0),
@@ -66,14 +69,23 @@ impl SelectStream {
         transaction: &mut dyn Transaction,
     ) -> Result<Option<Vec<Row>>, Error> {
         while !self.done {
-            let mut batch = if plan.streams() {
+            let mut batch = if self.moved {
+                match self.source.next(&plan.source, run, transaction).await? {
+                    Some(rows) => rows,
+                    None => break,
+                }
+            } else if plan.streams() {
                 match self.filtered(plan, run, transaction).await? {
                     Some(rows) => project(plan, run, rows)?,
                     None => break,
                 }
             } else {
                 if self.ready.is_none() {
-                    self.ready = Some(self.collect(plan, run, transaction).await?.into_iter());
+                    let Some(rows) = self.collect(plan, run, transaction).await? else {
+                        self.move_over(plan, run)?;
+                        continue;
+                    };
+                    self.ready = Some(rows.into_iter());
                 }
                 let batch: Vec<Row> = self.ready.iter_mut().flatten().take(BATCH_ROWS).collect();
                 if batch.is_empty() {
@@ -138,34 +150,51 @@ impl SelectStream {
         Ok(Some(rows))
     }
 
-    /// Runs the query to its end: grouping, DISTINCT, ORDER BY.
+    /// Begins anew with the engine, which can put on disk what it holds. Nothing has been given out yet, and the transaction's snapshot is the same.
+    fn move_over(&mut self, plan: &SelectPlan, run: &Run) -> Result<(), Error> {
+        let rows = run.engine.start(&plan.as_tree(), run).map_err(|error| {
+            // A host without an engine has no place for more.
+            if error.code == SqlState::FEATURE_NOT_SUPPORTED { run.too_much() } else { error }
+        })?;
+        self.source = SourceState::Relational(rows);
+        self.moved = true;
+        Ok(())
+    }
+
+    /// Runs the query to its end: grouping, DISTINCT, ORDER BY. `None` if that holds too much.
     async fn collect(
         &mut self,
         plan: &SelectPlan,
         run: &Run,
         transaction: &mut dyn Transaction,
-    ) -> Result<Vec<Row>, Error> {
+    ) -> Result<Option<Vec<Row>>, Error> {
         let wanted = self.left.map(|left| usize::try_from(left.saturating_add(self.skip)).unwrap_or(usize::MAX));
         let mut output = Collected::new(plan, wanted);
         match &plan.grouping {
             None => {
                 while let Some(rows) = self.filtered(plan, run, transaction).await? {
-                    output.take(project(plan, run, rows)?, run)?;
+                    if !output.take(project(plan, run, rows)?, run) {
+                        return Ok(None);
+                    }
                     crate::session::yield_now().await;
                 }
             }
             Some(grouping) => {
                 let mut groups = Groups::new(grouping);
                 while let Some(rows) = self.filtered(plan, run, transaction).await? {
-                    groups.take(rows, run)?;
+                    if !groups.take(rows, run)? {
+                        return Ok(None);
+                    }
                     crate::session::yield_now().await;
                 }
                 for rows in groups.finish(run)?.chunks(BATCH_ROWS) {
-                    output.take(project(plan, run, rows.to_vec())?, run)?;
+                    if !output.take(project(plan, run, rows.to_vec())?, run) {
+                        return Ok(None);
+                    }
                 }
             }
         }
-        Ok(output.finish())
+        Ok(Some(output.finish()))
     }
 }
 
@@ -228,7 +257,8 @@ impl<'a> Collected<'a> {
         Collected { plan, wanted, rows: Vec::new(), seen: HashSet::new(), held: 0 }
     }
 
-    fn take(&mut self, rows: Vec<Row>, run: &Run) -> Result<(), Error> {
+    /// Adds rows, and says whether they may be held.
+    fn take(&mut self, rows: Vec<Row>, run: &Run) -> bool {
         for row in rows {
             if self.plan.distinct {
                 if self.seen.contains(&row) {
@@ -249,7 +279,7 @@ impl<'a> Collected<'a> {
             self.rows.truncate(wanted);
             self.held = super::memory(&self.rows) + self.seen.iter().map(|row| row_memory(row)).sum::<usize>();
         }
-        run.check_memory(self.held)
+        self.held <= run.work_memory
     }
 
     fn finish(mut self) -> Vec<Row> {

@@ -13,6 +13,7 @@ mod lifecycle;
 mod limits;
 mod links;
 mod management;
+mod memory;
 mod partial;
 mod pgbench;
 mod queries;
