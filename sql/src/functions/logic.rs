@@ -3,8 +3,11 @@
 use std::cmp::Ordering;
 
 use crate::error::Error;
-use crate::functions::{BinaryFn, EvalContext};
+use crate::functions::{BinaryFn, BinaryOp, EvalContext};
 use crate::value::{Array, Value};
+
+/// From so many elements on, equal ones are looked up.
+const LOOKUP_LEAST: usize = 16;
 
 /// `a AND b`
 #[inline]
@@ -62,6 +65,10 @@ fn extreme<'a>(values: impl IntoIterator<Item = &'a Value>, wanted: Ordering) ->
 /// # Errors
 /// What the operator reports.
 pub fn any(context: &dyn EvalContext, op: &BinaryFn, left: &Value, array: &Array) -> Result<Option<bool>, Error> {
+    // What IN (SELECT ...) has found may be long, and is asked for each row.
+    if op.op == BinaryOp::Equal && op.left.same_base(&op.right) && array.values().len() >= LOOKUP_LEAST {
+        return Ok(array.has(left));
+    }
     let mut result = Some(false);
     for element in array.values() {
         result = or(result, op.call(context, left, element)?.as_bool()?);

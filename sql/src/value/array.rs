@@ -1,5 +1,8 @@
 //! One-dimensional arrays, as far as `= ANY($1)` and the catalog functions need them.
 
+use std::collections::HashSet;
+use std::sync::OnceLock;
+
 use crate::types::Type;
 use crate::value::Value;
 
@@ -8,12 +11,14 @@ use crate::value::Value;
 pub struct Array {
     element_type: Type,
     values: Vec<Value>,
+    /// The elements, once somebody has asked for many of them.
+    lookup: OnceLock<HashSet<Value>>,
 }
 
 impl Array {
     /// An array of `values`, each of which is NULL or of `element_type`.
     pub fn new(element_type: Type, values: Vec<Value>) -> Self {
-        Self { element_type, values }
+        Self { element_type, values, lookup: OnceLock::new() }
     }
 
     /// The type of the elements.
@@ -24,5 +29,22 @@ impl Array {
     /// The elements in order.
     pub fn values(&self) -> &[Value] {
         &self.values
+    }
+
+    /// Whether one of the elements equals a value of their type; `None` if that is not known, since there are NULLs. The first call takes as long as a
+    /// search, later ones do not.
+    pub fn has(&self, value: &Value) -> Option<bool> {
+        if self.values.is_empty() {
+            return Some(false);
+        }
+        if value.is_null() {
+            return None;
+        }
+        let lookup = self.lookup.get_or_init(|| self.values.iter().cloned().collect());
+        match (lookup.contains(value), lookup.contains(&Value::Null)) {
+            (true, _) => Some(true),
+            (false, true) => None,
+            (false, false) => Some(false),
+        }
     }
 }
