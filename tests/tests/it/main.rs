@@ -22,3 +22,4 @@ mod refusals;
 mod schema_races;
 mod sql_basics;
 mod staged;
+mod tpch;
