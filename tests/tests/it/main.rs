@@ -7,6 +7,7 @@ mod configuration;
 mod copies;
 mod demo;
 mod differential;
+mod documentation;
 mod in_doubt;
 mod kills;
 mod lifecycle;
