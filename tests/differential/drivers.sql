@@ -45,3 +45,9 @@ SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), (SELECT pg_ca
 SELECT pg_catalog.array_to_string(c.reloptions || array(select 'toast.' || x from pg_catalog.unnest(tc.reloptions) x), ', ') FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_class tc ON (c.reltoastrelid = tc.oid) LEFT JOIN pg_catalog.pg_am am ON (c.relam = am.oid) WHERE c.oid = 'orders'::regclass
 -- pgbench: partitions of its table.
 select o.n, p.partstrat, pg_catalog.count(i.inhparent) from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on (n.oid = c.relnamespace) cross join lateral (select pg_catalog.array_position(pg_catalog.current_schemas(true), n.nspname)) as o(n) left join pg_catalog.pg_partitioned_table as p on (p.partrelid = c.oid) left join pg_catalog.pg_inherits as i on (c.oid = i.inhparent) where c.relname = 'nothing' and o.n is not null group by 1, 2 order by 1 asc limit 1
+-- SQLAlchemy: identity columns, operator classes that are not their type's own, and what is seen without a schema.
+SELECT a.attname, CASE WHEN (a.attidentity != '') THEN (SELECT json_build_object('always', a.attidentity = 'a', 'start', pg_catalog.pg_sequence.seqstart)::text FROM pg_catalog.pg_sequence WHERE pg_catalog.pg_sequence.seqrelid = a.attrelid) END AS identity_options FROM pg_catalog.pg_attribute a WHERE a.attrelid = 'orders'::regclass AND a.attnum > 0 ORDER BY a.attnum
+SELECT json_build_object('a', 1, 'b', 'x"y', 'c', NULL, 'd', true, 'e', 1.50)::text
+SELECT c.opcname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_opclass c ON c.oid = ANY (i.indclass) WHERE i.indrelid = 'lines'::regclass ORDER BY 1
+SELECT o.opcname, o.opcdefault FROM pg_catalog.pg_opclass o WHERE o.opcmethod = 403 AND o.opcdefault AND o.opcintype IN (16, 17, 20, 21, 23, 25, 700, 701, 1042, 1082, 1083, 1114, 1184, 1186, 1700, 2950) ORDER BY 1
+SELECT relname, pg_catalog.pg_table_is_visible(oid) FROM pg_catalog.pg_class WHERE relname IN ('orders', 'pg_class', 'key_column_usage') ORDER BY 1

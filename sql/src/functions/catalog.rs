@@ -48,6 +48,15 @@ pub(super) fn expression(_: Context<'_>, a: &[Value]) -> Result<Value> {
     Ok(a[0].clone())
 }
 
+/// `pg_table_is_visible(relation)`: whether its name alone means it, as the search path is.
+pub(super) fn table_is_visible(context: Context<'_>, a: &[Value]) -> Result<Value> {
+    let Some(catalog) = context.catalog() else { return Ok(Value::Null) };
+    Ok(match virtual_tables::relation_name(catalog, oid(&a[0])) {
+        Some((schema, _)) => Value::Bool(schema != "information_schema"),
+        None => Value::Null,
+    })
+}
+
 /// `pg_get_indexdef(index [, column, pretty])`: column 0 is the whole.
 pub(super) fn index_definition(context: Context<'_>, a: &[Value]) -> Result<Value> {
     let Some(table) = table(context, oids::table_of_index(oid(&a[0]))) else { return Ok(Value::Null) };

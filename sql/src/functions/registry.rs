@@ -260,7 +260,7 @@ const TABLE: &[Entry] = functions! {
     lenient "quote_nullable"(TEXT) -> TEXT, system::quote_nullable;
     lenient "quote_nullable"(ANY) -> TEXT, system::quote_nullable;
     stable "to_regclass"(TEXT) -> Type::Regclass, system::to_regclass;
-    stable "pg_table_is_visible"(OID) -> BOOL, system::always_true;
+    stable "pg_table_is_visible"(OID) -> BOOL, catalog::table_is_visible;
     stable "pg_type_is_visible"(OID) -> BOOL, system::always_true;
     stable "pg_function_is_visible"(OID) -> BOOL, system::always_true;
     stable "pg_is_in_recovery"() -> BOOL, system::always_false;
@@ -363,6 +363,7 @@ const VARIADIC: &[(&str, &[Type], Type, FunctionEval)] = &[
     ("concat", &[], TEXT, strings::concat_all),
     ("concat_ws", &[TEXT], TEXT, strings::concat_ws),
     ("format", &[TEXT], TEXT, strings::format_function),
+    ("json_build_object", &[], TEXT, system::json_build_object),
     ("num_nulls", &[], INT4, system::num_nulls),
     ("num_nonnulls", &[], INT4, system::num_nonnulls),
 ];

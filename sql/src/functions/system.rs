@@ -1,6 +1,7 @@
 //! Functions that tell about the session, the server and types, and the errors for functions that don't exist.
 
 use crate::error::{Error, SqlState};
+use crate::format::to_text;
 use crate::functions::EvalContext;
 use crate::types::Type;
 use crate::value::Value;
@@ -131,6 +132,58 @@ pub(super) fn encoding_to_char(_: Context<'_>, a: &[Value]) -> Result<Value> {
 /// `num_nulls(...)`
 pub(super) fn num_nulls(_: Context<'_>, a: &[Value]) -> Result<Value> {
     Ok(Value::Int32(a.iter().filter(|value| value.is_null()).count() as i32))
+}
+
+/// `json_build_object(key, value, ...)`: its text, for there is no type for it.
+pub(super) fn json_build_object(context: Context<'_>, a: &[Value]) -> Result<Value> {
+    if a.len() % 2 == 1 {
+        let error = Error::new(SqlState::INVALID_PARAMETER_VALUE, "argument list must have even number of elements");
+        return Err(
+            error.with_hint("The arguments of json_build_object() must consist of alternating keys and values.")
+        );
+    }
+    let mut members = Vec::with_capacity(a.len() / 2);
+    for (n, pair) in a.chunks(2).enumerate() {
+        if pair[0].is_null() {
+            let message = format!("argument {} cannot be null", 2 * n + 1);
+            return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message));
+        }
+        let text = to_text(&pair[1], context.format());
+        let value = match &pair[1] {
+            Value::Null => "null".to_owned(),
+            Value::Bool(value) => value.to_string(),
+            Value::Int16(_) | Value::Int32(_) | Value::Int64(_) => text,
+            // Infinities and NaN are no numbers in JSON.
+            Value::Float4(_) | Value::Float8(_) | Value::Numeric(_)
+                if text.ends_with(|last: char| last.is_ascii_digit()) =>
+            {
+                text
+            }
+            _ => json_string(&text),
+        };
+        members.push(format!("{} : {value}", json_string(&to_text(&pair[0], context.format()))));
+    }
+    Ok(Value::text(format!("{{{}}}", members.join(", "))))
+}
+
+/// A string as JSON writes it.
+fn json_string(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            '\u{8}' => quoted.push_str("\\b"),
+            '\u{c}' => quoted.push_str("\\f"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            control if u32::from(control) < 0x20 => quoted.push_str(&format!("\\u{:04x}", u32::from(control))),
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// `num_nonnulls(...)`

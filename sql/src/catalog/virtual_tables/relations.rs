@@ -1,6 +1,6 @@
 //! Tables, their columns, and primary keys with their indexes: `pg_class`, `pg_attribute`, `pg_index`, `pg_constraint` and their kin.
 
-use super::{Definition, Sources, array, definitions, oids, system_table, types};
+use super::{Definition, Sources, array, definitions, oids, server, system_table, types};
 use crate::catalog::{Column, Distribution, PUBLIC, PrimaryKey, Table};
 use crate::functions::quote_ident;
 use crate::types::Type;
@@ -235,7 +235,7 @@ system_table! {
         "indkey" "int2[]" = column_numbers(key);
         "indcollation" "oid[]" =
             array(Type::Oid, key_columns(table).map(|column| Value::Oid(types::collation(&column.ty))));
-        "indclass" "oid[]" = array(Type::Oid, key.columns.iter().map(|_| Value::Oid(0)));
+        "indclass" "oid[]" = array(Type::Oid, key_columns(table).map(|column| Value::Oid(server::operator_class(&column.ty))));
         "indoption" "int2[]" = array(Type::Int16, key.columns.iter().map(|_| Value::Int16(0)));
         "indexprs" "text" = Value::Null;
         "indpred" "text" = Value::Null;

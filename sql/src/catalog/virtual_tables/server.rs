@@ -2,10 +2,11 @@
 
 use super::{Definition, Sources, oids, system_table};
 use crate::catalog::PUBLIC;
+use crate::types::Type;
 use crate::value::Value;
 
 pub(super) const TABLES: &[&Definition] =
-    &[&NAMESPACE, &DATABASE, &ROLES, &AUTHID, &USER, &SHADOW, &METHODS, &TABLESPACE, &SETTINGS];
+    &[&NAMESPACE, &DATABASE, &ROLES, &AUTHID, &USER, &SHADOW, &METHODS, &CLASSES, &TABLESPACE, &SETTINGS];
 
 /// The schemas with their OIDs.
 pub(super) const SCHEMAS: [(u32, &str); 3] =
@@ -116,6 +117,55 @@ system_table! {
         "amname" "name" = name;
         "amhandler" "name" = handler;
         "amtype" "char" = kind;
+    }
+}
+
+/// How keys are compared: of each type its OID, and its operator class with OID, name and family as PostgreSQL has them. Each is its type's only one.
+const KEY_CLASSES: [(u32, u32, &str, u32); 19] = [
+    (16, 10003, "bool_ops", 424),
+    (17, 10006, "bytea_ops", 428),
+    (18, 10007, "char_ops", 429),
+    (19, 10028, "name_ops", 1994),
+    (20, 3124, "int8_ops", 1976),
+    (21, 1979, "int2_ops", 1976),
+    (23, 1978, "int4_ops", 1976),
+    (25, 3126, "text_ops", 1994),
+    (26, 1981, "oid_ops", 1989),
+    (700, 10012, "float4_ops", 1970),
+    (701, 3123, "float8_ops", 1970),
+    (1042, 10004, "bpchar_ops", 426),
+    (1082, 3122, "date_ops", 434),
+    (1083, 10038, "time_ops", 1996),
+    (1114, 3128, "timestamp_ops", 434),
+    (1184, 3127, "timestamptz_ops", 434),
+    (1186, 10022, "interval_ops", 1982),
+    (1700, 3125, "numeric_ops", 1988),
+    (2950, 10065, "uuid_ops", 2968),
+];
+
+/// The operator class of a key column: 0 for a type that has none.
+pub(super) fn operator_class(ty: &Type) -> u32 {
+    let wanted = match ty {
+        Type::Varchar(_) => Type::Text.oid(),
+        other => other.oid(),
+    };
+    let found = KEY_CLASSES.iter().find(|(of, ..)| *of == wanted);
+    found.map_or(0, |(_, class, ..)| *class)
+}
+
+system_table! {
+    CLASSES = "pg_catalog"."pg_opclass"(2616),
+    |_sources| KEY_CLASSES,
+    |(of, oid, name, family)| {
+        "oid" "oid" = Value::Oid(oid);
+        "opcmethod" "oid" = Value::Oid(oids::BTREE);
+        "opcname" "name" = name;
+        "opcnamespace" "oid" = Value::Oid(oids::PG_CATALOG);
+        "opcowner" "oid" = Value::Oid(oids::USER);
+        "opcfamily" "oid" = Value::Oid(family);
+        "opcintype" "oid" = Value::Oid(of);
+        "opcdefault" "bool" = true;
+        "opckeytype" "oid" = Value::Oid(if name == "name_ops" { 2275 } else { 0 });
     }
 }
 
