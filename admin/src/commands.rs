@@ -106,7 +106,10 @@ impl Session {
                 let request = pb::XactRollbackRequest { database: database.clone(), transaction: transaction.clone() };
                 let send = async |mut client: pb::AdminClient<_>| client.xact_rollback(request.clone()).await;
                 let reply = self.grid.call(Kind::Change, LIMIT, send).await?;
-                self.print(&reply, || format!("Transaction {} rolled back, its session ended\n", reply.transaction))?;
+                self.print(&reply, || format!(
+                        "The session of transaction {} has ended; what was not being committed already is rolled back\n",
+                        reply.transaction
+                    ))?;
                 Ok(Exit::Done)
             }
             Command::DbVerify { database } => self.db_verify(database).await,

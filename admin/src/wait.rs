@@ -239,7 +239,10 @@ pub async fn until_disconnected(
             Ok(status) if status.sequence == change.sequence && status.overall == "Complete" => return Ok(()),
             Ok(status) => {
                 answered = Instant::now();
-                let waiting = status.instances.iter().filter(|instance| instance.status == "Disconnecting");
+                let waiting = status.instances.iter().filter(|instance| {
+                    // The message says why one is not waited for.
+                    instance.status == "Disconnecting" && instance.message.is_empty()
+                });
                 let names: Vec<String> =
                     waiting.map(|instance| format!("{}.{}", instance.host, instance.instance)).collect();
                 format!("sessions are left on {}", names.join(", "))

@@ -67,6 +67,7 @@ impl Conversation {
         let close = loop {
             match self.io.next().await {
                 Ok(frame) => {
+                    self.member.message();
                     let answered = match self.answer_at_once(&frame) {
                         Some(answered) => answered,
                         None => self.answer(frame).await,

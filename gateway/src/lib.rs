@@ -15,6 +15,7 @@
 //! Left out: TLS and passwords (every client is trusted; listeners on open addresses are refused by the configuration), the replication and function-call
 //! protocols, binary COPY.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -173,14 +174,19 @@ impl Gateway {
     /// Ends all sessions of a database and waits until they are gone; returns how many there were. New ones are not hindered: close the
     /// database first, so that [`Databases::open`] refuses them.
     pub async fn disconnect_all(&self, database: &str, farewell: Farewell) -> usize {
-        let chosen = |info: &ConnectionInfo| info.database == database;
-        let count = match farewell {
+        let connections = self.registry.connections();
+        let present: HashSet<i32> =
+            connections.iter().filter(|info| info.database == database).map(|info| info.process_id).collect();
+        // Numbers are given anew only after two thousand million others.
+        let chosen = |info: &ConnectionInfo| present.contains(&info.process_id);
+        let end = || match farewell {
             Farewell::Told => self.registry.end(Ending::Disconnected, chosen),
             Farewell::Cut => self.registry.cut(chosen),
         };
+        let count = end();
         // A statement that was just beginning may have missed the first request to cancel it.
         while tokio::time::timeout(CANCEL_AGAIN, self.registry.wait_until_gone(chosen)).await.is_err() {
-            self.registry.end(Ending::Disconnected, chosen);
+            end();
         }
         count
     }
@@ -193,14 +199,19 @@ impl Gateway {
         count
     }
 
-    /// Ends the session with this number if it is in its `transaction`th block, which rolls that back. False when it is not.
-    pub fn end_transaction(&self, database: &str, process_id: i32, transaction: u64) -> bool {
+    /// Ends the session with this number if it is in its `transaction`th transaction, and waits until it is gone. That rolls the transaction back, unless
+    /// its commit was under way. False when it is not in that transaction.
+    pub async fn end_transaction(&self, database: &str, process_id: i32, transaction: u64) -> bool {
         let chosen = |info: &ConnectionInfo| {
             info.process_id == process_id
                 && info.database == database
-                && info.transaction.is_some_and(|block| block.number == transaction)
+                && info.transaction.is_some_and(|open| open.number == transaction)
         };
-        self.registry.end(Ending::TransactionEnded, chosen) > 0
+        if self.registry.end(Ending::TransactionEnded, chosen) == 0 {
+            return false;
+        }
+        self.registry.wait_until_gone(|info| info.process_id == process_id).await;
+        true
     }
 
     /// One connection, from its first byte to its last.

@@ -8,7 +8,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures::FutureExt;
 use futures::task::AtomicWaker;
@@ -62,37 +62,34 @@ pub struct ConnectionInfo {
     pub since: SystemTime,
     /// A statement is running.
     pub busy: bool,
-    /// The transaction block it is in, as of the last answer to its client.
+    /// The transaction it is in: a block, or what began with its client's newest message.
     pub transaction: Option<TransactionInfo>,
     /// It ends as soon as its transaction does.
     pub leaving: bool,
 }
 
-/// A transaction block of a session, for status displays.
+/// A transaction of a session, for status displays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransactionInfo {
-    /// Counts the session's transaction blocks, from 1.
+    /// Counts the session's transactions, from 1.
     pub number: u64,
-    /// When the client was told that it had begun.
+    /// When its first message came.
     pub since: SystemTime,
     /// It failed already and can only be rolled back.
     pub failed: bool,
 }
 
-/// The transaction block of a session.
-#[derive(Clone, Copy, Debug, Default)]
-struct Block {
-    /// Blocks so far.
-    number: u64,
-    /// When the one that is open began.
-    since: Option<SystemTime>,
-    failed: bool,
-}
-
-impl Block {
-    fn info(&self) -> Option<TransactionInfo> {
-        self.since.map(|since| TransactionInfo { number: self.number, since, failed: self.failed })
-    }
+/// Where a session stands between two ReadyForQuery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stand {
+    /// In no transaction.
+    Idle = 0,
+    /// A message came that may have begun one, and ReadyForQuery has not been said since.
+    Begun = 1,
+    /// In a block.
+    Block = 2,
+    /// In a block that failed.
+    Failed = 3,
 }
 
 /// What a session and its gateway share.
@@ -105,9 +102,11 @@ pub struct Member {
     /// Set once the session exists.
     cancel: Mutex<Option<CancelHandle>>,
     application_name: Mutex<String>,
-    /// What the client was told last: so that a session without blocks never takes the lock.
-    status: AtomicU8,
-    block: Mutex<Block>,
+    /// A [`Stand`]. Only the session changes it.
+    stand: AtomicU8,
+    /// Transactions so far, and when the newest began, in microseconds since 1970-01-01 UTC.
+    transactions: AtomicU64,
+    began: AtomicU64,
     /// End it once it is in no transaction.
     leaving: AtomicBool,
 }
@@ -121,41 +120,53 @@ impl Member {
             turn: AtomicU64::new(1),
             cancel: Mutex::new(None),
             application_name: Mutex::new(application_name),
-            status: AtomicU8::new(TransactionStatus::Idle as u8),
-            block: Mutex::default(),
+            stand: AtomicU8::new(Stand::Idle as u8),
+            transactions: AtomicU64::new(0),
+            began: AtomicU64::new(0),
             leaving: AtomicBool::new(false),
         }
     }
 
-    /// Follows what the client is told of its transaction. When it has to leave after its transaction, this ends it.
-    pub fn set_status(&self, status: TransactionStatus) {
-        if self.status.swap(status as u8, Ordering::Relaxed) != status as u8 {
-            let mut block = self.block.lock();
-            if block.since.is_none() && status != TransactionStatus::Idle {
-                block.number += 1;
-                block.since = Some(SystemTime::now());
-            }
-            if status == TransactionStatus::Idle {
-                block.since = None;
-            }
-            block.failed = status == TransactionStatus::Failed;
+    /// A message came that may begin a transaction.
+    pub fn message(&self) {
+        if self.stand.load(Ordering::Relaxed) == Stand::Idle as u8 {
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            self.began.store(u64::try_from(since.as_micros()).unwrap_or(0), Ordering::Relaxed);
+            self.transactions.fetch_add(1, Ordering::Relaxed);
+            self.stand.store(Stand::Begun as u8, Ordering::SeqCst);
         }
-        if status == TransactionStatus::Idle && self.leaving.load(Ordering::Acquire) {
+    }
+
+    /// Follows what the client is told with ReadyForQuery. When it has to leave after its transaction, this ends it.
+    pub fn set_status(&self, status: TransactionStatus) {
+        let stand = match status {
+            TransactionStatus::Idle => Stand::Idle,
+            TransactionStatus::InBlock => Stand::Block,
+            TransactionStatus::Failed => Stand::Failed,
+        };
+        // Both orders are total: either this sees that it is to leave, or the one who asks sees that it is in no transaction.
+        self.stand.store(stand as u8, Ordering::SeqCst);
+        if stand == Stand::Idle && self.leaving.load(Ordering::SeqCst) {
             self.end(Ending::Disconnected);
         }
     }
 
     fn transaction(&self) -> Option<TransactionInfo> {
-        self.block.lock().info()
+        let stand = self.stand.load(Ordering::SeqCst);
+        let began = Duration::from_micros(self.began.load(Ordering::Relaxed));
+        (stand != Stand::Idle as u8).then(|| TransactionInfo {
+            number: self.transactions.load(Ordering::Relaxed),
+            since: SystemTime::UNIX_EPOCH + began,
+            failed: stand == Stand::Failed as u8,
+        })
     }
 
     /// Ends the session with its transaction; one that is in none goes on.
     fn leave(&self) -> bool {
-        let in_transaction = || self.is_busy() || self.status.load(Ordering::Acquire) != TransactionStatus::Idle as u8;
-        self.leaving.store(true, Ordering::Release);
-        let leaves = in_transaction();
+        self.leaving.store(true, Ordering::SeqCst);
+        let leaves = self.stand.load(Ordering::SeqCst) != Stand::Idle as u8;
         if !leaves {
-            self.leaving.store(false, Ordering::Release);
+            self.leaving.store(false, Ordering::SeqCst);
         }
         leaves
     }
@@ -242,7 +253,7 @@ impl Entry {
             busy: self.member.is_busy(),
             application_name: self.member.application_name.lock().clone(),
             transaction: self.member.transaction(),
-            leaving: self.member.leaving.load(Ordering::Relaxed),
+            leaving: self.member.leaving.load(Ordering::SeqCst),
             ..self.info.clone()
         }
     }
@@ -476,6 +487,7 @@ mod tests {
         let idle = registry.enter(applicant("a"), &stream, 9).expect("room");
         idle.member.idle();
         let working = registry.enter(applicant("a"), &stream, 9).expect("room");
+        working.member.message();
         working.member.set_status(TransactionStatus::InBlock);
         working.member.idle();
         let of = |ticket: &Ticket| {

@@ -33,13 +33,15 @@ pub enum Question {
         /// Number of the database.
         database: DatabaseNumber,
     },
-    /// To end a session if it is in this transaction block.
+    /// To end a session if it is in this transaction.
     EndTransaction {
         /// Name of the database.
         database: String,
+        /// Which start of the instance.
+        incarnation: u32,
         /// The session.
         process_id: i32,
-        /// Which of its transaction blocks.
+        /// Which of its transactions.
         transaction: u64,
     },
 }
@@ -94,7 +96,7 @@ pub(crate) async fn connections<P: Port>(
             Ok(Answer::Sessions(sessions)) => reply.connections.extend(sessions.into_iter().map(|session| {
                 let transaction = match session.transaction.as_str() {
                     "" => String::new(),
-                    count => format!("{}.{}.{count}", instance.number, session.process_id),
+                    here => format!("{}.{here}", instance.number),
                 };
                 let (host, name) = (instance.spec.host.clone(), instance.spec.name.clone());
                 pb::Connection { host, instance: name, transaction, ..session }
@@ -149,10 +151,14 @@ pub(crate) async fn roll_back<P: Port>(
     existing(model, name)?;
     let absent = || PortError::Refused(Refused::NoTransaction { name: name.to_owned(), id: transaction.to_owned() });
     let numbers: Option<Vec<u64>> = transaction.split('.').map(|number| number.parse().ok()).collect();
-    let Some([instance, process_id, block]) = numbers.as_deref() else { return Err(absent()) };
+    let Some([instance, incarnation, process_id, count]) = numbers.as_deref() else { return Err(absent()) };
     let known = InstanceNumber::try_from(*instance).ok().and_then(|instance| model.instances.get(&instance));
-    let (Some(instance), Ok(process_id)) = (known, i32::try_from(*process_id)) else { return Err(absent()) };
-    let question = Question::EndTransaction { database: name.to_owned(), process_id, transaction: *block };
+    let (Some(instance), Ok(process_id), Ok(incarnation)) =
+        (known, i32::try_from(*process_id), u32::try_from(*incarnation))
+    else {
+        return Err(absent());
+    };
+    let question = Question::EndTransaction { database: name.to_owned(), incarnation, process_id, transaction: *count };
     match ask(port, instance, question).await {
         Ok(Answer::Ended(true)) => {
             Ok(pb::XactRollbackReply { database: name.to_owned(), transaction: transaction.to_owned() })

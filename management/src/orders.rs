@@ -156,7 +156,9 @@ pub fn reconcile(model: &Model, instance: InstanceNumber) -> Vec<ElementOrder> {
                 goal,
                 attempt: element.attempt,
                 created: element.created,
-                founder: element.founder,
+                // Once one of the founders was replaced, the group is long founded, with another membership than the one here.
+                founder: element.founder
+                    && set.is_some_and(|set| set.members.iter().all(|member| model.elements[member].founder)),
                 members: set.map_or_else(Vec::new, |set| places(model, &set.members)),
                 preferred_leader: set.map_or(0, |set| set.preferred_leader),
                 recorded: element.status,
@@ -256,7 +258,12 @@ mod tests {
         testing::replace(&mut model, 5);
         assert_eq!(
             goals(&model, 2),
-            [(2, Goal::Open, true), (5, Goal::Destroyed, true), (8, Goal::Open, true), (10, Goal::Open, false)]
+            [(2, Goal::Open, true), (5, Goal::Destroyed, false), (8, Goal::Open, true), (10, Goal::Open, false)]
+        );
+        assert_eq!(
+            goals(&model, 1),
+            [(1, Goal::Open, true), (4, Goal::Open, false), (7, Goal::Open, true)],
+            "nobody founds a set anew whose members are not the first ones"
         );
         let order = &reconcile(&model, 2)[3];
         assert!(!order.created, "its files are still to be made");

@@ -11,6 +11,7 @@ use quorate_proto::admin as pb;
 use crate::command::Refused;
 use crate::lifecycle::{Status, Target};
 use crate::model::{Database, DatabaseNumber, Element, ElementNumber, Instance, InstanceNumber, Millis, Model, SetId};
+use crate::repair::LOST_FILES;
 
 /// What the instance that answers sees at this moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -178,7 +179,8 @@ impl<'a> View<'a> {
             instance_up: instance.is_some_and(|instance| instance.up)
                 && !self.live.unreachable.contains_key(&element.instance),
             loadable: seen.set != 0
-                && !matches!(seen.status, Status::Down | Status::Uncreated | Status::Creating | Status::CreateFailed),
+                && !matches!(seen.status, Status::Down | Status::Uncreated | Status::Creating | Status::CreateFailed)
+                && !(seen.status == Status::LoadFailed && seen.message.starts_with(LOST_FILES)),
         }
     }
 

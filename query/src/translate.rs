@@ -29,8 +29,8 @@ use datafusion::logical_expr::{
 };
 use quorate_sql::error::{Error, SqlState};
 use quorate_sql::functions::{BinaryOp, resolve_aggregate};
-use quorate_sql::plan::binder::{AggregateCall, WindowCall};
 use quorate_sql::plan::expression::Expr;
+use quorate_sql::plan::level::{AggregateCall, WindowCall};
 use quorate_sql::plan::relational::{
     Frame, FrameBound, FrameUnit, JoinKind, Member, Node, SetKind, Subquery, SubqueryKind, WindowFunction,
 };

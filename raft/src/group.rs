@@ -170,11 +170,13 @@ impl Group {
         self.inner.element
     }
 
-    /// Makes the first membership; done once for a group, by one of its members. Fine if it was done before.
-    pub async fn initialize(&self, members: BTreeMap<ElementId, Member>) -> Result<(), std::io::Error> {
+    /// Makes the first membership. Several members may, with the same one: they write the same entry. Returns whether it was written: not if
+    /// this element knows entries already, or has voted for one that founded the group before.
+    pub async fn initialize(&self, members: BTreeMap<ElementId, Member>) -> Result<bool, std::io::Error> {
         use openraft::errors::{InitializeError, RaftError};
         match self.inner.raft.initialize(members).await {
-            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Ok(()) => Ok(true),
+            Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(false),
             Err(error) => Err(std::io::Error::other(format!("initialise {}: {error}", self.inner.id))),
         }
     }

@@ -385,8 +385,8 @@ impl Shared {
             file.sync_all()?;
         }
         *self.moved.lock() = Some(Instant::now());
-        if let Some((received, _)) = &mut self.copies.lock().receiving {
-            *received += data.len() as u64;
+        if let Some((received, all)) = &mut self.copies.lock().receiving {
+            *received = (*received + data.len() as u64).min(*all);
         }
         Ok(())
     }

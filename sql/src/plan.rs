@@ -9,6 +9,7 @@ pub mod binder;
 pub mod explain;
 pub mod expression;
 pub mod from;
+pub mod level;
 pub mod recorded;
 pub mod relational;
 pub mod select;

@@ -5,7 +5,7 @@
 //! where real causes are rare, so that what operators do about them can be shown. This is global state on purpose: a crash is the process's, and
 //! the points lie deep in code that nothing else is handed through to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,8 +24,11 @@ pub const CRASHES: &[&str] = &[
     "element.after_outcome",
 ];
 
-/// Steps of an element that fail once, `NAME=fail`, or, closing only, stand still until something else is wanted, `NAME=hold`.
+/// Steps of an element that fail once: `NAME=fail`.
 pub const STEPS: &[&str] = &["element.open", "element.close", "element.destroy"];
+
+/// Steps of an element that stand still until something else is wanted of it: `NAME=hold`.
+pub const PAUSES: &[&str] = &["element.load", "element.close"];
 
 /// What an armed point does.
 #[derive(Debug)]
@@ -46,16 +49,20 @@ pub fn arm(specs: &[String]) -> Result<(), String> {
     let mut actions = HashMap::new();
     for spec in specs {
         let (name, action) = spec.split_once('=').ok_or_else(|| format!("failpoint {spec} is not NAME=ACTION"))?;
-        let action = match (CRASHES.contains(&name), STEPS.contains(&name), action) {
-            (false, false, _) => {
-                let names = [CRASHES, STEPS].concat().join(", ");
-                return Err(format!("there is no failpoint {name}; there are {names}"));
+        let kinds = [("exit", CRASHES), ("fail", STEPS), ("hold", PAUSES)];
+        let can: Vec<&str> = kinds.iter().filter(|(_, points)| points.contains(&name)).map(|(can, _)| *can).collect();
+        let action = match action {
+            _ if can.is_empty() => {
+                let names: BTreeSet<&str> = kinds.iter().flat_map(|(_, points)| *points).copied().collect();
+                let names: Vec<&str> = names.into_iter().collect();
+                return Err(format!("there is no failpoint {name}; there are {}", names.join(", ")));
             }
-            (true, _, "exit") => Action::Exit,
-            (_, true, "fail") => Action::Fail(AtomicBool::new(true)),
-            (_, true, "hold") => Action::Hold,
-            (true, ..) => return Err(format!("failpoint {name} cannot {action}; it can exit")),
-            (_, true, _) => return Err(format!("failpoint {name} cannot {action}; it can fail or hold")),
+            _ if !can.contains(&action) => {
+                return Err(format!("failpoint {name} cannot {action}; it can {}", can.join(" or ")));
+            }
+            "exit" => Action::Exit,
+            "fail" => Action::Fail(AtomicBool::new(true)),
+            _ => Action::Hold,
         };
         actions.insert(name.to_owned(), action);
     }
@@ -87,7 +94,7 @@ pub fn fails(name: &'static str) -> bool {
 
 /// Whether a step is to stand still.
 pub fn holds(name: &'static str) -> bool {
-    debug_assert!(STEPS.contains(&name), "{name} is listed");
+    debug_assert!(PAUSES.contains(&name), "{name} is listed");
     matches!(armed(name), Some(Action::Hold))
 }
 
@@ -100,7 +107,8 @@ mod tests {
         let say = |spec: &str| arm(&[spec.to_owned()]).expect_err("it is wrong");
         assert!(say("gateway.nowhere=exit").contains("gateway.nowhere"));
         assert!(say("gateway.before_prepare=sleep").contains("it can exit"));
-        assert!(say("element.open=exit").contains("it can fail or hold"));
+        assert!(say("element.close=exit").contains("it can fail or hold"));
+        assert!(say("element.open=hold").contains("it can fail"));
         assert!(say("gateway.before_prepare").contains("NAME=ACTION"));
     }
 }

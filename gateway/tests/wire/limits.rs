@@ -157,9 +157,9 @@ async fn an_operator_can_end_one_transaction() {
     let process_id = server.gateway.connections()[0].process_id;
     raw.send(&query("BEGIN")).await;
     raw.until_ready().await;
-    assert!(!server.gateway.end_transaction("demo", process_id, 2), "not this one");
-    assert!(!server.gateway.end_transaction("other", process_id, 1), "not in this database");
-    assert!(server.gateway.end_transaction("demo", process_id, 1));
+    assert!(!server.gateway.end_transaction("demo", process_id, 2).await, "not this one");
+    assert!(!server.gateway.end_transaction("other", process_id, 1).await, "not in this database");
+    assert!(server.gateway.end_transaction("demo", process_id, 1).await);
     let answers = raw.until_ready().await;
     assert_eq!(answers[0].field('C').as_deref(), Some("57P01"));
     assert_eq!(answers[0].field('D').as_deref(), Some("An operator rolled its transaction back."));

@@ -13,6 +13,9 @@ use super::element::Element;
 use super::elements::Surroundings;
 use super::membership::Membership;
 
+/// How often what lasts is complained of.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
+
 /// How often leadership is compared with what is preferred.
 const LEADERSHIP_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -34,6 +37,7 @@ pub(super) struct Duties {
     leading_since: Option<Instant>,
     leadership_at: Option<Instant>,
     flushed_at: Option<Instant>,
+    warned_at: Option<Instant>,
 }
 
 /// The log at one moment: the element's last entry, and what the instance had appended to all its logs.
@@ -52,6 +56,11 @@ fn due(at: &mut Option<Instant>, interval: Duration) -> bool {
 }
 
 impl Duties {
+    /// Whether it is time to complain again of what lasts.
+    pub(super) fn warns(&mut self) -> bool {
+        due(&mut self.warned_at, WARN_INTERVAL)
+    }
+
     /// Does what is due. Called every few milliseconds.
     pub(super) async fn perform(&mut self, element: &Arc<Element>, order: &ElementOrder, surroundings: &Surroundings) {
         element.replica().tick();

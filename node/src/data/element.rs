@@ -143,11 +143,19 @@ impl Element {
 
     /// What is missing of the store's files, if somebody removed them while it is open. RocksDB notices only when it needs another file.
     pub fn missing_files(&self) -> Option<PathBuf> {
+        // Whatever else keeps a file from being read, it is not gone.
+        let gone = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
         let current = self.directory.join(CURRENT);
-        // Replaced by renaming, so that it is there at any moment.
-        let Ok(generation) = std::fs::read_to_string(&current) else { return Some(current) };
-        let store = self.directory.join(generation.trim());
-        (!store.is_dir()).then_some(store)
+        let generation = || std::fs::read_to_string(&current);
+        let named = match generation() {
+            Ok(named) => named,
+            // Replaced by renaming, so that it is there at any moment.
+            Err(error) => return gone(&error).then_some(current),
+        };
+        let store = self.directory.join(named.trim());
+        let missing = std::fs::metadata(&store).is_err_and(|error| gone(&error));
+        // An older store goes when a copy takes its place.
+        (missing && generation().is_ok_and(|again| again == named)).then_some(store)
     }
 
     /// Stops the group and closes the store; the element serves nothing any more.

@@ -266,15 +266,20 @@ async fn work(elements: Arc<Elements>, entry: Arc<Entry>) {
             () = entry.news.notified() => {}
             () = tokio::time::sleep(TICK), if state.element.is_some() || is_waiting(&state, &order) => {
                 let Some(element) = state.element.clone() else { continue };
-                match element.missing_files() {
-                    None => duties.perform(&element, &order, &elements.surroundings).await,
-                    Some(missing) => {
-                        let (database, set) = (&order.database_name, order.set);
-                        let missing = missing.display();
+                duties.perform(&element, &order, &elements.surroundings).await;
+                if let Some(missing) = element.missing_files() {
+                    let (database, set) = (&order.database_name, order.set);
+                    let missing = missing.display();
+                    if give_up_leading(&element, &order).await {
                         tracing::error!(database, set, element = order.element, %missing, "the files of a running element are gone");
                         // Closing waits until nobody holds the element.
-                        drop(state);
-                        abandon(&elements, &entry, &order, element).await;
+                        drop((state, element));
+                        unload(&elements, &entry, &order).await;
+                    } else if duties.warns() {
+                        tracing::error!(
+                            database, set, element = order.element, %missing,
+                            "the files of a running element are gone, and no other can take over: it goes on with what it has open"
+                        );
                     }
                 }
             }
@@ -325,6 +330,10 @@ async fn step(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) -> 
         (Goal::Open | Goal::Loaded, Status::Loading) => {
             let Some(group) = state.element.as_ref().and_then(|element| element.group()) else { return false };
             match loading(&group) {
+                None if failpoint::holds("element.load") => {
+                    entry.state.lock().message = "failpoint element.load".to_owned();
+                    false
+                }
                 None => {
                     let from = if group.copies().installed > 0 { "a copy and the log" } else { "the log" };
                     elements.set_status(entry, Status::Loaded, format!("caught up from {from}"));
@@ -333,8 +342,12 @@ async fn step(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) -> 
                 Some(progress) => {
                     entry.state.lock().message = progress;
                     let patience = founding_patience(order);
-                    if group.members().is_empty() && patience.is_some_and(|patience| state.loading_for() >= patience) {
-                        found(elements, &group, order).await;
+                    if group.members().is_empty()
+                        && patience.is_some_and(|patience| state.loading_for() >= patience)
+                        && !found(elements, &group, order).await
+                    {
+                        let begun = "another element has begun to found its replica set: waiting for that one";
+                        entry.state.lock().message = begun.to_owned();
                     }
                     false
                 }
@@ -455,7 +468,8 @@ fn founding_patience(order: &ElementOrder) -> Option<Duration> {
     order.founder.then(|| FOUNDING_TURN * u32::try_from(turn).unwrap_or(u32::MAX))
 }
 
-async fn found(elements: &Elements, group: &Group, order: &ElementOrder) {
+/// Founds the group; false if it cannot be done from here, because this element has voted for another that began it.
+async fn found(elements: &Elements, group: &Group, order: &ElementOrder) -> bool {
     let members: BTreeMap<_, _> =
         order.members.iter().map(|place| (place.element, Member { instance: place.instance })).collect();
     let founding = {
@@ -463,29 +477,31 @@ async fn found(elements: &Elements, group: &Group, order: &ElementOrder) {
         elements.surroundings.raft_runtime.spawn(async move { group.initialize(members).await })
     };
     let founded = founding.await.map_err(std::io::Error::other).and_then(|founded| founded);
-    if let Err(error) = founded {
-        tracing::warn!(group = %group.id(), %error, "cannot found the group");
-    }
+    founded.unwrap_or_else(|error| {
+        tracing::debug!(group = %group.id(), %error, "cannot found the group");
+        false
+    })
 }
 
-/// Its files were removed while it ran: it hands over what it leads, so that nobody notices, and is closed. Loading it anew then tells what is
-/// missing, and another element takes its place.
-async fn abandon(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder, element: Arc<Element>) {
-    if let Some(group) = element.group().filter(|group| group.term().is_some()) {
-        let mut leader = group.watch_leader();
-        for member in order.members.iter().filter(|member| member.element != order.element) {
-            match group.transfer_leader(member.element).await {
-                Ok(()) => {
-                    let handed_over = leader.wait_for(|leader| *leader == Some(member.element));
-                    drop(tokio::time::timeout(HANDING_OVER_MAX, handed_over).await);
-                    break;
-                }
-                Err(error) => tracing::debug!(group = %group.id(), %error, "cannot hand over leadership"),
+/// Whether another element leads: nobody notices then that this one is closed. Files that were removed while it ran live on as long as it holds them
+/// open, and without a leader elsewhere they are the best copy that there is.
+async fn give_up_leading(element: &Element, order: &ElementOrder) -> bool {
+    let Some(group) = element.group() else { return false };
+    let others = order.members.iter().filter(|member| member.element != order.element);
+    if group.term().is_none() {
+        return group.leader_hint().is_some_and(|(leader, _)| leader != order.element);
+    }
+    let mut leader = group.watch_leader();
+    for member in others {
+        match group.transfer_leader(member.element).await {
+            Ok(()) => {
+                let taken_over = leader.wait_for(|leader| *leader == Some(member.element));
+                return matches!(tokio::time::timeout(HANDING_OVER_MAX, taken_over).await, Ok(Ok(_)));
             }
+            Err(error) => tracing::debug!(group = %group.id(), %error, "cannot hand over leadership"),
         }
     }
-    drop(element);
-    unload(elements, entry, order).await;
+    false
 }
 
 async fn unload(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) {

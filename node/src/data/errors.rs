@@ -34,7 +34,9 @@ pub fn session_error(error: TxnError, known: &Known) -> Error {
         TxnError::Unknown { txn } => {
             Error::new(SqlState::STATEMENT_COMPLETION_UNKNOWN, "the outcome of the transaction is unknown")
                 .with_detail(format!("Transaction {} may or may not have been committed.", txn.0))
-                .with_hint(format!("SELECT txid_status({}) tells once its replica sets answer again.", txn.0))
+                .with_hint(
+                    "Look at its rows. A transaction that asks for txid_current() can be asked for with txid_status() afterwards.",
+                )
         }
         TxnError::Limit(text) => Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, text),
         TxnError::Cancelled => {

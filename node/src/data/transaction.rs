@@ -12,7 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_sql::catalog::{Catalog, Table};
-use quorate_sql::error::Error;
+use quorate_sql::error::{Error, SqlState};
 use quorate_sql::storage::{Placement, ReadExtent, ReadMode, Scan, ScanCursor, ScanPage, StoredRow, Transaction};
 use quorate_txn::coordinator::{self, ScanRange, TxnError};
 use quorate_txn::protocol::SetId;
@@ -467,8 +467,15 @@ impl Transaction for SessionTransaction {
     async fn commit(mut self: Box<Self>) -> Result<(), Error> {
         self.compare_pending().await?;
         let fail = self.fail();
-        let this = *self;
-        this.txn.commit().await.map(drop).map_err(fail)?;
+        let mut this = *self;
+        // Only a transaction that left a record can be asked for later; of others a participant that never heard of them would say "aborted".
+        let recorded = if this.recorded { Some(this.txn.id().0) } else { None };
+        this.txn.commit().await.map(drop).map_err(|error| match (fail(error), recorded) {
+            (error, Some(id)) if error.code == SqlState::STATEMENT_COMPLETION_UNKNOWN => {
+                error.with_hint(format!("SELECT txid_status({id}) tells once its replica sets answer again."))
+            }
+            (error, _) => error,
+        })?;
         if this.altered.is_some() {
             // The next statement of this gateway sees its own DDL without having to stumble over it. Failing to is no failure of the commit.
             let set = this.database.layout.read().sets[0];

@@ -138,9 +138,17 @@ impl KnownDatabases {
         all.into_iter().filter(|connection| connection.database == database).collect()
     }
 
-    /// Ends a session if it is in this transaction block.
-    pub fn end_transaction(&self, database: &str, process_id: i32, transaction: u64) -> bool {
-        self.gateway().is_some_and(|gateway| gateway.end_transaction(database, process_id, transaction))
+    /// Ends a session if it is in this transaction.
+    pub async fn end_transaction(&self, database: &str, process_id: i32, transaction: u64) -> bool {
+        match self.gateway() {
+            Some(gateway) => gateway.end_transaction(database, process_id, transaction).await,
+            None => false,
+        }
+    }
+
+    /// Which start of the instance this is; 0 before it is in a grid.
+    pub fn incarnation(&self) -> u32 {
+        self.state.read().surroundings.as_ref().map_or(0, |surroundings| surroundings.gateway.incarnation())
     }
 
     /// The way to a database's sets, made when an element asks for it first.

@@ -55,11 +55,13 @@ pub(crate) async fn answer(
 ) -> Result<Answer, String> {
     Ok(match question {
         Question::Sessions { database } => {
-            Answer::Sessions(databases.connections(database).iter().map(session).collect())
+            let incarnation = databases.incarnation();
+            Answer::Sessions(databases.connections(database).iter().map(|info| session(info, incarnation)).collect())
         }
-        Question::EndTransaction { database, process_id, transaction } => {
-            Answer::Ended(databases.end_transaction(database, *process_id, *transaction))
-        }
+        Question::EndTransaction { database, incarnation, process_id, transaction } => Answer::Ended(
+            *incarnation == databases.incarnation()
+                && databases.end_transaction(database, *process_id, *transaction).await,
+        ),
         Question::Elements { database } => {
             let (elements, database) = (elements.clone(), *database);
             // The sizes of files are asked of the file system.
@@ -69,7 +71,7 @@ pub(crate) async fn answer(
     })
 }
 
-fn session(info: &ConnectionInfo) -> pb::Connection {
+fn session(info: &ConnectionInfo, incarnation: u32) -> pb::Connection {
     let state = match (info.busy, info.transaction) {
         (true, _) => "active",
         (false, None) => "idle",
@@ -83,7 +85,10 @@ fn session(info: &ConnectionInfo) -> pb::Connection {
         client: info.client.to_string(),
         since_ms: millis(info.since),
         state: state.to_owned(),
-        transaction: info.transaction.map(|block| block.number.to_string()).unwrap_or_default(),
+        transaction: info
+            .transaction
+            .map(|open| format!("{incarnation}.{}.{}", info.process_id, open.number))
+            .unwrap_or_default(),
         transaction_since_ms: info.transaction.map_or(0, |block| millis(block.since)),
         ..Default::default()
     }

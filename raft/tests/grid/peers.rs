@@ -229,7 +229,8 @@ async fn a_hung_peer_is_noticed_and_stalls_nobody_else() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let answer = call.await.unwrap();
-    assert!(matches!(&answer, Err(CallError::Lost { to: 2, reason }) if reason.contains("silent")), "{answer:?}");
+    // Both sides look for silence, and whichever notices first ends the connection.
+    assert!(matches!(&answer, Err(CallError::Lost { to: 2, .. })), "{answer:?}");
     assert!(began.elapsed() > SILENCE_MAX - Duration::from_secs(1), "it was given time");
     assert!(slowest < Duration::from_millis(500), "the other peer answered within {slowest:?}");
     assert_eq!(caller.unreachable(2), Some(true));

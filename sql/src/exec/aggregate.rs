@@ -7,7 +7,7 @@ use super::{Run, row_memory};
 use crate::error::Error;
 use crate::functions::Accumulator;
 use crate::functions::aggregate::Seen;
-use crate::plan::binder::AggregateCall;
+use crate::plan::level::AggregateCall;
 use crate::plan::select::Grouping;
 use crate::session::Row;
 use crate::value::Value;

@@ -2,9 +2,10 @@
 
 use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 
-use super::binder::{AggregateCall, Aggregates, Binder, Level, Prerequisite, Typed};
+use super::binder::{Binder, Prerequisite, Typed};
 use super::expression::{Comparison, Expr};
 use super::from::is_set_returning;
+use super::level::{AggregateCall, Aggregates, Level};
 use super::operators::unnested;
 use super::relational::{Member, Subquery, SubqueryKind};
 use super::select::SelectPlan;

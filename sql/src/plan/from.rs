@@ -5,9 +5,10 @@ use std::sync::Arc;
 use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, TableFactor};
 
 use super::access::Access;
-use super::binder::{Binder, Level, Relation, RelationColumn, Typed};
+use super::binder::{Binder, Typed};
 use super::expression::Expr;
 use super::joins::rows;
+use super::level::{Level, Relation, RelationColumn};
 use super::relational::Node;
 use super::select::{SelectPlan, Source};
 use super::series::SeriesPlan;

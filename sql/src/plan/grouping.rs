@@ -2,8 +2,9 @@
 
 use sqlparser::ast;
 
-use super::binder::{Aggregates, Binder, Level, Typed, WindowCall};
+use super::binder::{Binder, Typed};
 use super::expression::Expr;
+use super::level::{Aggregates, Level, WindowCall};
 use super::output::Output;
 use super::select::{Grouping, same};
 use crate::error::{Error, SqlState};

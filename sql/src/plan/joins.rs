@@ -5,8 +5,9 @@
 use sqlparser::ast::{self, JoinConstraint, JoinOperator, TableFactor};
 
 use super::access::{choose_access, conjuncts};
-use super::binder::{Binder, Merged, Star, Typed};
+use super::binder::{Binder, Typed};
 use super::expression::Expr;
+use super::level::{Merged, Star};
 use super::relational::{JoinKind, Node};
 use super::select::{SelectPlan, Source, conjunction};
 use crate::cast::CastContext;
@@ -212,7 +213,7 @@ impl Binder<'_> {
         visible: std::ops::Range<usize>,
         bind: impl FnOnce(&mut Self) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mut level = std::mem::replace(&mut self.level, super::binder::Level::new(None, "this clause"));
+        let mut level = std::mem::replace(&mut self.level, super::level::Level::new(None, "this clause"));
         let visible = std::mem::replace(&mut level.visible, visible);
         self.outer.push(level);
         let bound = bind(self);

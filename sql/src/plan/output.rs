@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use sqlparser::ast::{self, SelectItem, SetExpr};
 
-use super::binder::{Aggregates, Binder, Merged, Star, Typed};
+use super::binder::{Binder, Typed};
 use super::expression::Expr;
+use super::level::{Aggregates, Merged, Star};
 use super::select::{SortKey, same};
 use crate::error::{Error, SqlState};
 use crate::parse::fold;

@@ -9,8 +9,8 @@
 
 use std::sync::Arc;
 
-use super::binder::{AggregateCall, WindowCall};
 use super::expression::Expr;
+use super::level::{AggregateCall, WindowCall};
 use super::select::{SelectPlan, SortKey, Source};
 use crate::cast::Cast;
 use crate::functions::{AggregateSig, BinaryFn};

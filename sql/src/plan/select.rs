@@ -8,8 +8,9 @@ use std::sync::Arc;
 use sqlparser::ast::{self, SetExpr};
 
 use super::access::{Access, choose_access, conjuncts};
-use super::binder::{AggregateCall, Aggregates, Binder, Level, Typed};
+use super::binder::{Binder, Typed};
 use super::expression::Expr;
+use super::level::{AggregateCall, Aggregates, Level};
 use super::output::{Output, order_expressions};
 use super::relational::{Node, SetKind};
 use super::series::SeriesPlan;

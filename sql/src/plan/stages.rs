@@ -1,9 +1,10 @@
 //! The stages of a query above its FROM, as a tree of relational operators.
 
 use super::access::conjuncts;
-use super::binder::{Binder, WindowCall};
+use super::binder::Binder;
 use super::expression::Expr;
 use super::joins::FromTree;
+use super::level::WindowCall;
 use super::relational::Node;
 use super::select::{Grouping, SortKey, Source};
 use crate::error::Error;

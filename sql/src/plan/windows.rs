@@ -2,9 +2,10 @@
 
 use sqlparser::ast::{self, FunctionArgumentClause, FunctionArguments, NamedWindowExpr, WindowType};
 
-use super::binder::{Aggregates, Binder, Typed, WindowCall};
+use super::binder::{Binder, Typed};
 use super::calls::plain_argument;
 use super::expression::Expr;
+use super::level::{Aggregates, WindowCall};
 use super::relational::{Frame, FrameBound, FrameUnit, WindowFunction};
 use crate::cast::CastContext;
 use crate::error::{Error, SqlState};

@@ -4,8 +4,9 @@
 
 use sqlparser::ast::{self, SetExpr, SetOperator, SetQuantifier};
 
-use super::binder::{Binder, Relation};
+use super::binder::Binder;
 use super::expression::Expr;
+use super::level::Relation;
 use super::relational::{Node, SetKind};
 use super::select::{SelectPlan, Source};
 use crate::cast::{CastContext, resolve_cast};

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use sqlparser::ast::{self, SetExpr};
 
 use super::access::{Access, choose_access, codec, conjuncts};
-use super::binder::{Aggregates, Binder, Level, Relation, Typed};
+use super::binder::{Binder, Typed};
 use super::expression::Expr;
 use super::joins::FromTree;
+use super::level::{Aggregates, Level, Relation};
 use super::operators::unnested;
 use super::relational::Node;
 use super::select::{SelectPlan, Source, conjunction, null};
