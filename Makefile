@@ -36,7 +36,7 @@ demo: build
 .PHONY: test
 test:
 	@scripts/install-prerequisites build test
-	cargo build $(CARGO_SCOPE) --bins
+	cargo build $(CARGO_SCOPE) --bins --tests
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		echo "cargo nextest run $(CARGO_SCOPE) $(ARGS)"; \
 		cargo nextest run $(CARGO_SCOPE) --no-fail-fast $(ARGS); \
