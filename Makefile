@@ -31,8 +31,8 @@ build:
 demo: build
 	@exec "$(BIN)/quorate" demo $(ARGS)
 
-# The programs are built first: the tests start them as processes of their own. Tests with a grid run one at a time (nextest's
-# configuration says so for them alone; cargo knows no such thing): they measure how long a failure is felt.
+# The programs are built with the tests, which start them as processes of their own. Tests that measure how long a failure is felt run
+# alone (nextest's configuration says so for them; cargo knows no such thing, and runs one test at a time).
 .PHONY: test
 test:
 	@scripts/install-prerequisites build test

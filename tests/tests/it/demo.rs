@@ -74,8 +74,9 @@ impl Demo {
 }
 
 fn runs(pid: &str) -> bool {
-    // A zombie has no command line any more.
-    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+    // The state follows the name, which is in parentheses. A zombie has ended, too.
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| !rest.starts_with(['Z', 'X'])))
 }
 
 fn base_port(ports: &mut Ports) -> u16 {
