@@ -98,7 +98,7 @@ impl Session {
                 self.watch(database.as_deref(), *sections, Duration::from_secs(*seconds)).await
             }
             Command::XactList { database } => {
-                let reply = self.connections(database).await?;
+                let reply = self.connections(database, true).await?;
                 self.print(&reply, || inspect::transactions(&reply, self.zone))?;
                 Ok(Exit::Done)
             }
@@ -183,8 +183,8 @@ impl Session {
         Ok(Exit::Done)
     }
 
-    async fn connections(&self, database: &str) -> Result<pb::DbConnectionsReply, Failure> {
-        let request = pb::DbConnectionsRequest { database: database.to_owned() };
+    async fn connections(&self, database: &str, holdings: bool) -> Result<pb::DbConnectionsReply, Failure> {
+        let request = pb::DbConnectionsRequest { database: database.to_owned(), holdings };
         let send = async |mut client: pb::AdminClient<_>| client.db_connections(request.clone()).await;
         self.grid.call(Kind::Question, LIMIT, send).await
     }
@@ -261,7 +261,7 @@ impl Session {
             self.print(&reply, || gap(separate).to_owned() + &inspect::details(&reply, self.zone))?;
         }
         if sections.connections {
-            let reply = self.connections(database).await?;
+            let reply = self.connections(database, false).await?;
             let separate = separate || sections.details;
             self.print(&reply, || gap(separate).to_owned() + &inspect::connections(&reply, self.zone))?;
         }

@@ -42,7 +42,7 @@ pub fn connections(reply: &pb::DbConnectionsReply, zone: Zone) -> String {
     format!("{title}\n\n{}{}", table::render(&columns, &rows), silent(&reply.silent))
 }
 
-/// The open transactions of a database, oldest first.
+/// The open transactions of a database, oldest first; those whose session is gone come before all.
 #[must_use]
 pub fn transactions(reply: &pb::DbConnectionsReply, zone: Zone) -> String {
     let columns = [
@@ -56,24 +56,32 @@ pub fn transactions(reply: &pb::DbConnectionsReply, zone: Zone) -> String {
         text("State"),
         text("Since"),
         number("Age"),
+        text("Replica sets"),
+        text("Waits for"),
+        text("Blocks"),
     ];
-    let mut open: Vec<&pb::Connection> =
-        reply.connections.iter().filter(|session| !session.transaction.is_empty()).collect();
+    let is_open = |session: &&pb::Connection| !session.transaction.is_empty() || session.transaction_id != 0;
+    let mut open: Vec<&pb::Connection> = reply.connections.iter().filter(is_open).collect();
     open.sort_by_key(|session| session.transaction_since_ms);
     let rows: Vec<Vec<String>> = open
         .iter()
         .map(|session| {
+            let sessionless = session.process_id == 0;
+            let sets: Vec<String> = session.replica_sets.iter().map(u32::to_string).collect();
             vec![
-                session.transaction.clone(),
+                if sessionless { session.transaction_id.to_string() } else { session.transaction.clone() },
                 session.host.clone(),
                 session.instance.clone(),
-                session.process_id.to_string(),
+                if sessionless { String::new() } else { session.process_id.to_string() },
                 session.user.clone(),
                 session.application_name.clone(),
                 session.client.clone(),
                 session.state.clone(),
                 zone.event(session.transaction_since_ms),
-                age(reply.as_of_ms - session.transaction_since_ms),
+                if sessionless { String::new() } else { age(reply.as_of_ms - session.transaction_since_ms) },
+                sets.join(" "),
+                session.waits_for.join(" "),
+                session.blocks.join(" "),
             ]
         })
         .collect();

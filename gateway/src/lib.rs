@@ -280,7 +280,7 @@ impl Gateway {
             engine: self.engine.clone(),
         };
         let session = Session::new(database, parameters.user, parameters.database, environment)?;
-        ticket.member.set_cancel(session.cancellation());
+        ticket.member.set_session(&session);
         let mut greeting = BytesMut::with_capacity(1024);
         if let Some(unknown) = &parameters.negotiate {
             let unknown: Vec<&str> = unknown.iter().map(String::as_str).collect();

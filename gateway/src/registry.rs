@@ -14,7 +14,7 @@ use futures::FutureExt;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use quorate_sql::error::{Error, SqlState};
-use quorate_sql::session::{CancelHandle, TransactionStatus};
+use quorate_sql::session::{CancelHandle, Session, TransactionStatus};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -73,6 +73,8 @@ pub struct ConnectionInfo {
 pub struct TransactionInfo {
     /// Counts the session's transactions, from 1.
     pub number: u64,
+    /// As `txid_current()` gives it; 0 as long as it has none.
+    pub id: u64,
     /// When its first message came.
     pub since: SystemTime,
     /// It failed already and can only be rolled back.
@@ -92,6 +94,12 @@ enum Stand {
     Failed = 3,
 }
 
+/// What can be asked of a session from other threads.
+struct Handles {
+    cancel: CancelHandle,
+    transaction_id: Arc<AtomicU64>,
+}
+
 /// What a session and its gateway share.
 pub struct Member {
     /// 0: goes on; else 1 + [`Ending`].
@@ -100,7 +108,7 @@ pub struct Member {
     /// Odd while the session works, even while it waits for its client.
     turn: AtomicU64,
     /// Set once the session exists.
-    cancel: Mutex<Option<CancelHandle>>,
+    session: Mutex<Option<Handles>>,
     application_name: Mutex<String>,
     /// A [`Stand`]. Only the session changes it.
     stand: AtomicU8,
@@ -118,7 +126,7 @@ impl Member {
             ending: AtomicU8::new(0),
             waker: AtomicWaker::new(),
             turn: AtomicU64::new(1),
-            cancel: Mutex::new(None),
+            session: Mutex::new(None),
             application_name: Mutex::new(application_name),
             stand: AtomicU8::new(Stand::Idle as u8),
             transactions: AtomicU64::new(0),
@@ -156,6 +164,7 @@ impl Member {
         let began = Duration::from_micros(self.began.load(Ordering::Relaxed));
         (stand != Stand::Idle as u8).then(|| TransactionInfo {
             number: self.transactions.load(Ordering::Relaxed),
+            id: self.session.lock().as_ref().map_or(0, |session| session.transaction_id.load(Ordering::Relaxed)),
             since: SystemTime::UNIX_EPOCH + began,
             failed: stand == Stand::Failed as u8,
         })
@@ -197,14 +206,15 @@ impl Member {
         name.clone_into(&mut self.application_name.lock());
     }
 
-    /// Makes the session's statements cancellable.
-    pub fn set_cancel(&self, handle: CancelHandle) {
-        *self.cancel.lock() = Some(handle);
+    /// Makes the session's statements cancellable, and its transactions visible.
+    pub fn set_session(&self, session: &Session) {
+        let handles = Handles { cancel: session.cancellation(), transaction_id: session.transaction_id() };
+        *self.session.lock() = Some(handles);
     }
 
     fn cancel(&self) {
-        if let Some(handle) = self.cancel.lock().as_ref() {
-            handle.cancel();
+        if let Some(session) = self.session.lock().as_ref() {
+            session.cancel.cancel();
         }
     }
 

@@ -4,7 +4,7 @@
 //! active management instance asks all instances at once; one that is down or does not answer in time is named as silent, and
 //! the others' answers count all the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -33,6 +33,11 @@ pub enum Question {
         /// Number of the database.
         database: DatabaseNumber,
     },
+    /// What transactions hold in the sets of a database that its elements lead.
+    Holdings {
+        /// Number of the database.
+        database: DatabaseNumber,
+    },
     /// To end a session if it is in this transaction.
     EndTransaction {
         /// Name of the database.
@@ -54,8 +59,27 @@ pub enum Answer {
     Sessions(Vec<pb::Connection>),
     /// Its elements.
     Elements(Vec<pb::ElementDetails>),
+    /// What transactions hold where its elements lead.
+    Holdings(Vec<Holding>),
     /// Whether there was such a transaction.
     Ended(bool),
+}
+
+/// What one transaction has in one replica set, as the set's leader knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    /// The set.
+    pub replica_set: u32,
+    /// As `txid_current()` gives it.
+    pub transaction: u64,
+    /// The instance whose session it is, or was.
+    pub gateway: InstanceNumber,
+    /// It has locks or rows.
+    pub holds: bool,
+    /// It is prepared: only its outcome ends it.
+    pub prepared: bool,
+    /// Transactions whose locks it waits for.
+    pub waits_for: Vec<u64>,
 }
 
 fn existing<'a>(model: &'a Model, name: &str) -> Result<&'a Database, PortError> {
@@ -106,6 +130,76 @@ pub(crate) async fn connections<P: Port>(
         }
     }
     Ok(reply)
+}
+
+/// Adds to the sessions of a database what the leaders say of their transactions, and those that have no session any more.
+pub(crate) async fn with_holdings<P: Port>(
+    port: &P,
+    model: &Model,
+    mut reply: pb::DbConnectionsReply,
+) -> Result<pb::DbConnectionsReply, PortError> {
+    let database = existing(model, &reply.database)?.number;
+    let data = model.instances.values().filter(|instance| instance.spec.data);
+    let asked =
+        data.map(|instance| async move { (instance, ask(port, instance, Question::Holdings { database }).await) });
+    let mut holdings = Vec::new();
+    for (instance, answer) in join_all(asked).await {
+        match answer {
+            Ok(Answer::Holdings(told)) => holdings.extend(told),
+            Ok(other) => reply.silent.push(silence(instance, format!("unexpected answer {other:?}"))),
+            // Named already if it did not answer for its sessions either.
+            Err(reason) => {
+                let new = silence(instance, reason);
+                let named = |known: &pb::Silence| (&known.host, &known.instance) == (&new.host, &new.instance);
+                if !reply.silent.iter().any(named) {
+                    reply.silent.push(new);
+                }
+            }
+        }
+    }
+    merge(&mut reply.connections, &holdings, model);
+    Ok(reply)
+}
+
+/// See [`with_holdings`].
+fn merge(sessions: &mut Vec<pb::Connection>, holdings: &[Holding], model: &Model) {
+    let mut names: BTreeMap<u64, String> = BTreeMap::new();
+    for session in sessions.iter().filter(|session| session.transaction_id != 0) {
+        names.insert(session.transaction_id, session.transaction.clone());
+    }
+    // What waits has a session: it would not wait otherwise. One that only waits and is not known is just beginning or ending.
+    for holding in holdings.iter().filter(|holding| holding.prepared) {
+        if !names.contains_key(&holding.transaction) {
+            names.insert(holding.transaction, holding.transaction.to_string());
+            let spec = model.instances.get(&holding.gateway).map(|instance| instance.spec.clone());
+            sessions.push(pb::Connection {
+                host: spec.as_ref().map(|spec| spec.host.clone()).unwrap_or_default(),
+                instance: spec.map(|spec| spec.name).unwrap_or_default(),
+                state: "in doubt".to_owned(),
+                transaction_id: holding.transaction,
+                ..Default::default()
+            });
+        }
+    }
+    let name = |txn: &u64| names.get(txn).cloned().unwrap_or_else(|| txn.to_string());
+    for session in sessions.iter_mut().filter(|session| session.transaction_id != 0) {
+        let own = holdings.iter().filter(|holding| holding.transaction == session.transaction_id);
+        let (mut sets, mut waits_for) = (BTreeSet::new(), BTreeSet::new());
+        for holding in own {
+            if holding.holds {
+                sets.insert(holding.replica_set);
+            }
+            if holding.prepared && session.process_id != 0 {
+                "committing".clone_into(&mut session.state);
+            }
+            waits_for.extend(&holding.waits_for);
+        }
+        let waiting = holdings.iter().filter(|holding| holding.waits_for.contains(&session.transaction_id));
+        let blocks: BTreeSet<u64> = waiting.map(|holding| holding.transaction).collect();
+        session.replica_sets = sets.into_iter().collect();
+        session.waits_for = waits_for.iter().map(name).collect();
+        session.blocks = blocks.iter().map(name).collect();
+    }
 }
 
 /// What all instances say of their elements of a database, beside what is recorded.

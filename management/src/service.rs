@@ -485,8 +485,12 @@ impl<P: Port> pb::Admin for AdminService<P> {
         &self,
         request: Request<pb::DbConnectionsRequest>,
     ) -> Result<Response<pb::DbConnectionsReply>, GrpcStatus> {
-        let name = request.get_ref().database.clone();
-        let here = || async { inquiry::connections(&*self.port, &*self.port.read().await?, &name).await };
+        let pb::DbConnectionsRequest { database: name, holdings } = request.get_ref().clone();
+        let here = || async {
+            let model = self.port.read().await?;
+            let reply = inquiry::connections(&*self.port, &model, &name).await?;
+            if holdings { inquiry::with_holdings(&*self.port, &model, reply).await } else { Ok(reply) }
+        };
         let there = |mut client: AdminClient<Channel>, request| async move { client.db_connections(request).await };
         self.inquire(&request, here, there).await
     }

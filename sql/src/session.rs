@@ -22,6 +22,7 @@ mod utility;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 pub use api::{Column, CommandTag, CopyFormat, Environment, Notice, Row, Timer, TransactionStatus};
 pub use cancel::CancelHandle;
@@ -52,6 +53,8 @@ pub struct Session {
     identity: Arc<Identity>,
     settings: Settings,
     cancel: CancelHandle,
+    /// Of the transaction that is open or was last; 0 as long as it has none.
+    transaction_id: Arc<AtomicU64>,
     block: Block,
     /// `now()` of a block whose storage transaction has not begun.
     block_began: Option<i64>,
@@ -81,6 +84,7 @@ impl Session {
             identity,
             settings,
             cancel: CancelHandle::default(),
+            transaction_id: Arc::default(),
             block: Block::None,
             block_began: None,
             open: None,
@@ -220,6 +224,11 @@ impl Session {
     /// For cancel requests.
     pub fn cancellation(&self) -> CancelHandle {
         self.cancel.clone()
+    }
+
+    /// Where the id of the open transaction can be read from other threads; 0 as long as it has none. After the transaction it stays until the next one.
+    pub fn transaction_id(&self) -> Arc<AtomicU64> {
+        self.transaction_id.clone()
     }
 
     /// How values are read and printed, by the settings in force.

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -96,6 +97,8 @@ pub struct TransactionOptions {
     pub read_only: bool,
     /// The transaction that this one repeats, by its age; keeps its place in lock queues.
     pub age_of: Option<u64>,
+    /// Where the transaction says its id, as `txid_current()` gives it, as soon as it has one.
+    pub id: Option<Arc<AtomicU64>>,
 }
 
 /// How much a transaction reads that does nothing else.

@@ -44,6 +44,7 @@ Host  Instance  PID User Application Client         State               Connecte
 ----- --------- --- ---- ----------- -------------- ------------------- ------------------- -------- -------------------
 host1 instance1  16 ann  psql        10.0.0.9:40000 idle                2018-02-22 07:37:25
 host1 instance1  17 ann  psql        10.0.0.9:40000 idle in transaction 2018-02-22 07:37:25 1.4.17.5 2018-02-22 07:37:25
+host1 instance1  18 ann  psql        10.0.0.9:40000 active              2018-02-22 07:37:25 1.4.18.2 2018-02-22 07:37:26
 
 host2.instance1 did not answer: no answer within 2 s
 "
@@ -53,9 +54,11 @@ host2.instance1 did not answer: no answer within 2 s
         "\
 Database database1 open transactions as of Thu Feb 22 07:37:28 PST 2018
 
-TransID  Host  Instance  PID User Application Client         State               Since               Age
--------- ----- --------- --- ---- ----------- -------------- ------------------- ------------------- -------
-1.4.17.5 host1 instance1  17 ann  psql        10.0.0.9:40000 idle in transaction 2018-02-22 07:37:25 0:00:03
+TransID  Host  Instance  PID User Application Client         State               Since               Age     Replica sets Waits for Blocks
+-------- ----- --------- --- ---- ----------- -------------- ------------------- ------------------- ------- ------------ --------- --------
+900      host2 instance1                                     in doubt                                        2
+1.4.17.5 host1 instance1  17 ann  psql        10.0.0.9:40000 idle in transaction 2018-02-22 07:37:25 0:00:03 1 2                    1.4.18.2
+1.4.18.2 host1 instance1  18 ann  psql        10.0.0.9:40000 active              2018-02-22 07:37:26 0:00:02              1.4.17.5
 
 host2.instance1 did not answer: no answer within 2 s
 "

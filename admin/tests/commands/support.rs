@@ -6,7 +6,7 @@ use std::process::{Command as Process, Output};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use quorate_management::command::{Command, ElementReport, Refused, Reply};
-use quorate_management::inquiry::{Answer, Question};
+use quorate_management::inquiry::{Answer, Holding, Question};
 use quorate_management::lifecycle::Status;
 use quorate_management::model::{Database, InstanceSpec, Millis, Model};
 use quorate_management::service::{AdminService, Port, PortError, SetHashes};
@@ -138,9 +138,41 @@ impl Port for Group {
                     state: "idle in transaction".to_owned(),
                     transaction: "4.17.5".to_owned(),
                     transaction_since_ms: THEN,
+                    transaction_id: 700,
                     ..session.clone()
                 };
-                Ok(Answer::Sessions(vec![session, working]))
+                let waiting = pb::Connection {
+                    process_id: 18,
+                    state: "active".to_owned(),
+                    transaction: "4.18.2".to_owned(),
+                    transaction_since_ms: THEN + 1000,
+                    transaction_id: 701,
+                    ..session.clone()
+                };
+                Ok(Answer::Sessions(vec![session, working, waiting]))
+            }
+            // Set 1 is led by instance 1, and 2 by instance 3, where a transaction of instance 2 is prepared.
+            (1, Question::Holdings { .. }) => {
+                let holding = |transaction, holds, waits_for| Holding {
+                    replica_set: 1,
+                    transaction,
+                    gateway: 1,
+                    holds,
+                    prepared: false,
+                    waits_for,
+                };
+                Ok(Answer::Holdings(vec![holding(700, true, Vec::new()), holding(701, false, vec![700])]))
+            }
+            (_, Question::Holdings { .. }) => {
+                let holding = |transaction, gateway, prepared| Holding {
+                    replica_set: 2,
+                    transaction,
+                    gateway,
+                    holds: true,
+                    prepared,
+                    waits_for: Vec::new(),
+                };
+                Ok(Answer::Holdings(vec![holding(700, 1, false), holding(900, 2, true)]))
             }
             (_, Question::Sessions { .. }) => Ok(Answer::Sessions(Vec::new())),
             (_, Question::EndTransaction { incarnation, process_id, transaction, .. }) => {

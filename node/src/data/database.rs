@@ -167,7 +167,11 @@ impl Inner {
 #[async_trait]
 impl storage::Database for Database {
     fn begin(&self, options: &storage::TransactionOptions) -> Result<Box<dyn storage::Transaction>, Error> {
-        let txn = self.inner.coordinator.begin(Options { age_of: options.age_of, shared_locks: false });
+        let txn = self.inner.coordinator.begin(Options {
+            age_of: options.age_of,
+            id: options.id.clone(),
+            ..Options::default()
+        });
         Ok(Box::new(SessionTransaction::new(self.inner.clone(), txn, options.age_of.is_some())))
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use quorate_management::inquiry::Holding;
 use quorate_management::orders::{ElementOrder, Goal};
 use quorate_management::repair::LOST_FILES;
 use quorate_management::{ElementNumber, ElementReport, Status};
@@ -206,6 +207,27 @@ impl Elements {
                 group.term().map(|_| (*database, *set, group.element()))
             })
             .collect()
+    }
+
+    /// What transactions hold in the sets of a database that elements of this instance lead.
+    pub fn holdings(&self, database: u32) -> Vec<Holding> {
+        let serving: Vec<(SetId, Arc<Element>)> = {
+            let serving = self.serving.read();
+            let of_database = serving.iter().filter(|((of, _), _)| *of == database);
+            of_database.map(|((_, set), element)| (*set, element.clone())).collect()
+        };
+        let told = serving.into_iter().filter_map(|(set, element)| Some((set, element.replica().holdings()?)));
+        told.flat_map(|(set, holdings)| {
+            holdings.into_iter().map(move |(txn, holding)| Holding {
+                replica_set: set,
+                transaction: txn.0,
+                gateway: txn.gateway().instance(),
+                holds: holding.holds,
+                prepared: holding.prepared,
+                waits_for: holding.waits_for.iter().map(|txn| txn.0).collect(),
+            })
+        })
+        .collect()
     }
 
     /// Stops all elements and closes their stores.

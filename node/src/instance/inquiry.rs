@@ -62,6 +62,7 @@ pub(crate) async fn answer(
             *incarnation == databases.incarnation()
                 && databases.end_transaction(database, *process_id, *transaction).await,
         ),
+        Question::Holdings { database } => Answer::Holdings(elements.holdings(*database)),
         Question::Elements { database } => {
             let (elements, database) = (elements.clone(), *database);
             // The sizes of files are asked of the file system.
@@ -90,6 +91,7 @@ fn session(info: &ConnectionInfo, incarnation: u32) -> pb::Connection {
             .map(|open| format!("{incarnation}.{}.{}", info.process_id, open.number))
             .unwrap_or_default(),
         transaction_since_ms: info.transaction.map_or(0, |block| millis(block.since)),
+        transaction_id: info.transaction.map_or(0, |block| block.id),
         ..Default::default()
     }
 }

@@ -1,6 +1,7 @@
 //! The transaction of a session: its beginning, its ends, and the statements that control it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::Session;
 use super::api::{CommandTag, Notice, TransactionStatus};
@@ -64,7 +65,9 @@ impl Session {
     /// A new transaction, perhaps in the place of one that has to be repeated.
     pub(super) fn begin(&mut self, age_of: Option<u64>, began: i64) -> Result<Open, Error> {
         self.serial += 1;
-        let options = TransactionOptions { read_only: self.settings.read_only(), age_of };
+        self.transaction_id.store(0, Ordering::Relaxed);
+        let id = Some(self.transaction_id.clone());
+        let options = TransactionOptions { read_only: self.settings.read_only(), age_of, id };
         Ok(Open {
             transaction: self.database.begin(&options)?,
             serial: self.serial,

@@ -200,7 +200,9 @@ impl Session {
         let transaction = match &mut self.open {
             Some(open) => &mut *open.transaction,
             None => {
-                own = self.database.begin(&crate::storage::TransactionOptions { read_only: true, age_of: None })?;
+                own = self
+                    .database
+                    .begin(&crate::storage::TransactionOptions { read_only: true, ..Default::default() })?;
                 &mut *own
             }
         };

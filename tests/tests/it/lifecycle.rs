@@ -250,7 +250,15 @@ async fn t60_open_transactions_are_found_and_ended() {
     // It waits for the row that the other one holds; transactions without a block are listed too.
     eventually("the waiter is seen at work", SETTLE, async || {
         let list = grid.admin().run(&["xactList", DATABASE]).await.done()?;
-        anyhow::ensure!(list.lines().any(|line| line.contains("waiter") && line.contains("active")), "{list}");
+        // Who waits comes after who is waited for, and each names the other.
+        let line = |name: &str| list.lines().find(|line| line.contains(name)).unwrap_or_default();
+        let waiter = line("waiter").split(' ').next().unwrap_or_default();
+        anyhow::ensure!(
+            line("waiter").contains(" active ")
+                && line("waiter").trim_end().ends_with(&id)
+                && line("holder").trim_end().ends_with(waiter),
+            "{list}"
+        );
         Ok(())
     })
     .await;

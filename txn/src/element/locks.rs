@@ -153,6 +153,26 @@ impl LockTable {
         self.owners.keys().copied()
     }
 
+    /// Each transaction that waits, with the one whose lock it waits for.
+    pub(crate) fn waits(&self) -> Vec<(TxnId, TxnId)> {
+        let mut waits = Vec::new();
+        for key in &self.queued {
+            let Some(lock) = self.keys.get(key) else { continue };
+            for waiter in &lock.queue {
+                let held = lock.holder.map(|(holder, _)| holder).into_iter();
+                let shared = self.spans.iter().filter(|span| span.waiting.is_none() && span.span.contains(key));
+                waits.extend(held.chain(shared.map(|span| span.txn)).map(|holder| (waiter.txn, holder)));
+            }
+        }
+        for span in self.spans.iter().filter(|span| span.waiting.is_some()) {
+            waits.extend(holders_in(&self.keys, &span.span).map(|(holder, _)| (span.txn, holder)));
+        }
+        waits.retain(|(waiter, holder)| waiter != holder);
+        waits.sort_unstable();
+        waits.dedup();
+        waits
+    }
+
     /// Transactions of a gateway that hold locks and have a lower id than `below`.
     pub(crate) fn owners_below(&self, gateway: GatewayId, below: TxnId) -> Vec<TxnId> {
         let first = TxnId::new(gateway, 0);

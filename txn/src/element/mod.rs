@@ -12,6 +12,7 @@ mod claims;
 mod commit;
 mod cut;
 mod doubt;
+pub mod holdings;
 mod locks;
 mod read;
 mod recent;

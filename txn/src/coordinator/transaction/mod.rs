@@ -10,6 +10,7 @@ mod write;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -26,13 +27,15 @@ use crate::clock::Timestamp;
 use crate::protocol::{LogIndex, Patience, SetId, TxnId};
 
 /// Options of a new transaction.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// [`Transaction::age`] of the transaction that this one repeats: it keeps its place among those who wait for locks.
     pub age_of: Option<u64>,
     /// Read under shared locks. For a transaction over several sets whose validation has failed repeatedly: it then ends, at the
     /// cost of those who write what it reads.
     pub shared_locks: bool,
+    /// Where the transaction says its id as soon as it has one, for those who watch it.
+    pub id: Option<Arc<AtomicU64>>,
 }
 
 /// One transaction. Dropping it without [`Transaction::commit`] rolls it back; its locks are dropped in the background.
@@ -121,8 +124,14 @@ impl Transaction {
     }
 
     fn unfinished(&mut self) -> &Arc<Unfinished> {
-        let ids = &self.shared.ids;
-        self.id.get_or_insert_with(|| ids.begin())
+        let (ids, watched) = (&self.shared.ids, &self.options.id);
+        self.id.get_or_insert_with(|| {
+            let id = ids.begin();
+            if let Some(watched) = watched {
+                watched.store(id.txn().0, Ordering::Relaxed);
+            }
+            id
+        })
     }
 
     fn txn(&self) -> Option<TxnId> {
