@@ -2,6 +2,9 @@
 //!
 //! An element's directory holds its store in a numbered folder, and `CURRENT`, which names the folder. A copy received from the leader becomes the
 //! next folder; until `CURRENT` is replaced the old one is whole, so a crash leaves one or the other.
+//!
+//! Damage that is found while the store is in use ends the process, as nothing that was read from it can be trusted. `DAMAGED`, which says what was found, is
+//! left in the directory, so that the next start gives the element's place to a new one instead of finding the same again.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
@@ -12,7 +15,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use quorate_raft::{Committed, Group, MachineFailed, StateMachine};
 use quorate_txn::clock::{Clock, Timestamp};
-use quorate_txn::element::{Options, ReplicaSet};
+use quorate_txn::element::{Fatal, Options, ReplicaSet};
 use quorate_txn::protocol::{LogIndex, ReadAnswer, ReadOp, SetId, Term};
 use quorate_txn::store::{StoreError, StoreLocation, StoreMemory};
 use quorate_txn::traits::{LocalReads, Proposal, ReplicaLog, Sets};
@@ -21,6 +24,7 @@ use tokio::sync::watch;
 use crate::instance::directory::replace_file;
 
 const CURRENT: &str = "CURRENT";
+const DAMAGED: &str = "DAMAGED";
 
 /// How long requests may hold a store that is being closed, and how often that is looked at.
 const RELEASE_MAX: Duration = Duration::from_secs(10);
@@ -71,6 +75,11 @@ impl Element {
         patience: Patience,
         existed: bool,
     ) -> Result<Arc<Self>, OpenError> {
+        match std::fs::read_to_string(directory.join(DAMAGED)) {
+            Ok(found) => return Err(OpenError::Lost(found.trim().to_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(OpenError::Failed(format!("{}: {error}", directory.join(DAMAGED).display()))),
+        }
         let generation = match std::fs::read_to_string(directory.join(CURRENT)) {
             Ok(text) => text.trim().parse::<u64>().map_err(|_| {
                 OpenError::Lost(format!("{}: does not name a store", directory.join(CURRENT).display()))
@@ -177,6 +186,12 @@ impl Element {
         released.map_err(|_| MachineFailed(format!("the store is still in use after {RELEASE_MAX:?}")))
     }
 
+    /// What the group is told, which ends the process.
+    fn failed(&self, fatal: &Fatal) -> MachineFailed {
+        note_damage(&self.directory, fatal);
+        MachineFailed(fatal.to_string())
+    }
+
     fn open_generation(&self, generation: u64) -> Result<Arc<ReplicaSet>, OpenError> {
         let path = self.directory.join(generation.to_string());
         open_replica(&path, self.set, &self.clock, &self.memory, self.patience, false)
@@ -197,7 +212,15 @@ fn open_replica(
     let options = Options {
         deadlock_timeout: patience.deadlock_timeout,
         doubt_patience: patience.in_doubt,
-        on_fatal: Arc::new(|fatal| quorate_raft::fatal(&fatal.to_string())),
+        on_fatal: {
+            let directory = path.parent().map(Path::to_owned);
+            Arc::new(move |fatal| {
+                if let Some(directory) = &directory {
+                    note_damage(directory, fatal);
+                }
+                quorate_raft::fatal(&fatal.to_string());
+            })
+        },
         ..Options::default()
     };
     let location = StoreLocation::Directory { path: path.to_owned(), memory: memory.clone(), create };
@@ -218,6 +241,18 @@ fn is_lost(error: &StoreError) -> bool {
         // RocksDB's own words for what it read and for what it did not find.
         StoreError::Damaged { cause, .. } => cause.contains("Corruption") || cause.contains("No such file"),
         StoreError::Version { .. } | StoreError::Unsupported(_) => false,
+    }
+}
+
+/// Leaves a note of damage in the element's directory, for the next start.
+fn note_damage(directory: &Path, fatal: &Fatal) {
+    let Fatal::Store(error) = fatal else { return };
+    if !is_lost(error) {
+        return;
+    }
+    // If this fails too, the next start finds the damage where this one did.
+    if let Err(error) = replace_file(&directory.join(DAMAGED), format!("{error}\n").as_bytes()) {
+        tracing::warn!(error = format!("{error:#}"), "cannot leave a note of the damage");
     }
 }
 
@@ -249,7 +284,7 @@ impl StateMachine for Element {
             })
             .collect();
         let replica = self.replica();
-        let apply = || replica.apply(&entries, raft_state).map_err(|e| MachineFailed(e.to_string()));
+        let apply = || replica.apply(&entries, raft_state).map_err(|fatal| self.failed(&fatal));
         // The outcome of a large transaction installs its rows, which takes seconds: heartbeats must not wait behind it.
         let long = replica.status().staged > 0;
         let replies = if long { tokio::task::block_in_place(apply)? } else { apply()? };
@@ -260,11 +295,11 @@ impl StateMachine for Element {
     }
 
     fn flush(&self) -> Result<Option<Bytes>, MachineFailed> {
-        self.replica().flush().map_err(|e| MachineFailed(e.to_string()))
+        self.replica().flush().map_err(|error| self.failed(&Fatal::Store(error)))
     }
 
     fn checkpoint(&self, directory: &Path) -> Result<Bytes, MachineFailed> {
-        let state = self.replica().checkpoint(directory).map_err(|e| MachineFailed(e.to_string()))?;
+        let state = self.replica().checkpoint(directory).map_err(|error| self.failed(&Fatal::Store(error)))?;
         state.ok_or_else(|| MachineFailed("nothing was applied yet".into()))
     }
 

@@ -26,6 +26,9 @@ pub struct Identity {
     pub incarnation: u32,
     /// Its place in a grid, once it has one.
     pub grid: Option<Membership>,
+    /// The log was made: if it is not there, it is lost, and with it votes and entries that others count on.
+    #[serde(default)]
+    pub logs: bool,
 }
 
 /// An instance's place in its grid.
@@ -86,6 +89,12 @@ impl DataDirectory {
                     path.display(),
                     identity.format
                 );
+                anyhow::ensure!(
+                    !identity.logs || self.log().exists(),
+                    "{} is missing, and with it votes and entries that the other instances count on: nothing here can be used without it. \
+                     Bring back the whole directory as it was when the instance ended; it is not made anew",
+                    self.log().display()
+                );
                 Ok(identity)
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -94,7 +103,7 @@ impl DataDirectory {
                     "{} has a log but no identity file: this is not a whole data directory; restore it, or start with an empty one",
                     self.path.display()
                 );
-                Ok(Identity { format: FORMAT, identity: Uuid::new_v4(), incarnation: 0, grid: None })
+                Ok(Identity { format: FORMAT, identity: Uuid::new_v4(), incarnation: 0, grid: None, logs: false })
             }
             Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
         }
@@ -184,5 +193,18 @@ mod tests {
         std::fs::create_dir(folder.path().join("log")).expect("made");
         let error = DataDirectory::open(folder.path()).expect_err("half a directory");
         assert!(error.to_string().contains("no identity file"), "{error}");
+    }
+
+    #[test]
+    fn a_log_that_was_made_and_is_gone_is_not_made_anew() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let (directory, identity) = DataDirectory::open(folder.path()).expect("a new directory opens");
+        std::fs::create_dir(directory.log()).expect("made");
+        directory.write_identity(&Identity { logs: true, ..identity }).expect("written");
+        drop(directory);
+        drop(DataDirectory::open(folder.path()).expect("it is whole"));
+        std::fs::remove_dir(folder.path().join("log")).expect("removed");
+        let error = DataDirectory::open(folder.path()).expect_err("its votes are lost");
+        assert!(error.to_string().contains("log is missing"), "{error}");
     }
 }

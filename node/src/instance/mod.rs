@@ -35,7 +35,7 @@ use crate::data::element::Patience;
 use crate::data::elements::{self, Elements};
 use crate::data::router;
 use crate::management::agent::{self, Agent};
-use crate::management::founding::{self, Founding};
+use crate::management::founding::{self, Founding, Greeting};
 use crate::management::group::ManagementGroup;
 use crate::management::machine::ManagementMachine;
 use databases::KnownDatabases;
@@ -136,7 +136,7 @@ impl Instance {
         sql_listener: std::net::TcpListener,
         peer_listener: std::net::TcpListener,
     ) -> anyhow::Result<()> {
-        let (founding, founded) = Founding::waiting(self.spec.clone());
+        let (founding, founded) = Founding::waiting(self.spec.clone(), self.config.grid.clone());
         self.peers.register(founding::SERVICE, Arc::new(founding::Receiver(founding.clone())));
         let port = Arc::new(OperatorPort::new(
             self.peers.clone(),
@@ -165,7 +165,7 @@ impl Instance {
         let serving = self.tasks.spawn(serving);
 
         let running = match identity.grid.clone() {
-            Some(membership) => Some(self.start(membership, identity.incarnation, &founding).await?),
+            Some(membership) => Some(self.start(membership, &mut identity, &founding).await?),
             None => {
                 tracing::info!(
                     sql = self.spec.sql_address,
@@ -182,7 +182,7 @@ impl Instance {
                     Some(membership) => {
                         identity.grid = Some(membership.clone());
                         self.directory.write_identity(&identity)?;
-                        Some(self.start(membership, identity.incarnation, &founding).await?)
+                        Some(self.start(membership, &mut identity, &founding).await?)
                     }
                     None => None,
                 }
@@ -213,6 +213,15 @@ impl Instance {
         loop {
             for address in self.config.management_peers.iter().map(ToString::to_string) {
                 if !self.spec.management {
+                    // Before the grid knows an instance that will not run in it.
+                    if let (Some(wanted), Ok(Greeting { grid: Some(grid), .. })) =
+                        (&self.config.grid, founding::hello(&self.peers, &address).await)
+                        && *wanted != grid
+                    {
+                        anyhow::bail!(
+                            "the management peer {address} belongs to grid {grid}, but the configuration names grid {wanted}"
+                        );
+                    }
                     match founding::join(&self.peers, &address, &self.spec).await {
                         Ok(Ok(membership)) => return Ok(membership),
                         Ok(Err(refused)) => {
@@ -221,7 +230,7 @@ impl Instance {
                         Err(error) => tracing::debug!(address, error = format!("{error:#}"), "not let into a grid yet"),
                     }
                 } else if address != self.spec.peer_address
-                    && let Ok((_, Some(grid))) = founding::hello(&self.peers, &address).await
+                    && let Ok(Greeting { grid: Some(grid), .. }) = founding::hello(&self.peers, &address).await
                 {
                     missed += 1;
                     anyhow::ensure!(
@@ -240,9 +249,10 @@ impl Instance {
     async fn start(
         &self,
         membership: Membership,
-        incarnation: u32,
+        identity: &mut Identity,
         founding: &Arc<Founding>,
     ) -> anyhow::Result<Arc<Running>> {
+        let incarnation = identity.incarnation;
         if let Some(wanted) = self.config.grid.as_ref().filter(|wanted| **wanted != membership.name) {
             anyhow::bail!(
                 "this instance belongs to grid {}, but its configuration names grid {wanted}",
@@ -254,6 +264,11 @@ impl Instance {
             self.peers.set_address(number, &founder.peer_address);
         }
         let raft = self.start_raft().await?;
+        if !identity.logs {
+            // Before anything is in it on which others rely.
+            identity.logs = true;
+            self.directory.write_identity(identity)?;
+        }
         let group = if self.spec.management { Some(self.start_management(&raft, &membership).await?) } else { None };
         let elements = self.start_elements(&raft, &membership, incarnation)?;
         founding.joined(membership.clone(), group.clone());

@@ -16,7 +16,7 @@ use super::Running;
 use super::databases::KnownDatabases;
 use super::directory::Membership;
 use super::{inquiry, verify};
-use crate::management::founding::{self, Founding};
+use crate::management::founding::{self, Founding, Greeting};
 use crate::management::group::now_ms;
 
 /// How long the first election of a new grid may take.
@@ -57,8 +57,16 @@ impl OperatorPort {
     }
 
     /// Everybody who is to found the grid, this instance included, numbered from 1.
-    async fn gather(&self) -> Result<Vec<InstanceSpec>, PortError> {
+    async fn gather(&self, name: &str) -> Result<Vec<InstanceSpec>, PortError> {
         let own = self.founding.spec().clone();
+        let configured = |spec: &InstanceSpec, wants: Option<&String>| match wants {
+            Some(wants) if wants != name => Err(PortError::Failed(format!(
+                "{}.{} is configured for grid {wants}, not {name}: nothing was made; use that name, or change `grid` in the configuration",
+                spec.host, spec.name
+            ))),
+            _ => Ok(()),
+        };
+        configured(&own, self.founding.wants())?;
         let mut addresses = self.management_peers.clone();
         if own.management && !addresses.contains(&own.peer_address) {
             addresses.push(own.peer_address.clone());
@@ -69,12 +77,13 @@ impl OperatorPort {
                 specs.push(own.clone());
                 continue;
             }
-            let (spec, grid) = founding::hello(&self.peers, &address).await.map_err(|error| {
+            let Greeting { spec, grid, wants } = founding::hello(&self.peers, &address).await.map_err(|error| {
                 PortError::Failed(format!("{error:#}; start it, or take it out of management_peers"))
             })?;
             if let Some(grid) = grid {
                 return Err(PortError::Failed(format!("the instance at {address} belongs to grid {grid} already")));
             }
+            configured(&spec, wants.as_ref())?;
             if !spec.management {
                 return Err(PortError::Failed(format!("the instance at {address} has no management role")));
             }
@@ -149,7 +158,7 @@ impl Port for OperatorPort {
                 "this instance has no management role; ask one of its management_peers".into(),
             ));
         }
-        let founders = self.gather().await?;
+        let founders = self.gather(&name).await?;
         let membership = Membership { uuid: Uuid::new_v4(), name, k, instance: 0, founders };
         // The model decides whether such a grid can be; asked before anybody is bound to it.
         let trial = Command::CreateGrid {

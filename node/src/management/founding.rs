@@ -35,6 +35,7 @@ enum Answer {
     Hello {
         spec: InstanceSpec,
         grid: Option<String>,
+        wants: Option<String>,
     },
     Done,
     Joined(Membership),
@@ -42,9 +43,20 @@ enum Answer {
     Refused(Refused),
 }
 
+/// Who waits at an address.
+pub struct Greeting {
+    /// What it says of itself.
+    pub spec: InstanceSpec,
+    /// The grid it is in already.
+    pub grid: Option<String>,
+    /// The only grid that its configuration lets it into.
+    pub wants: Option<String>,
+}
+
 /// This instance's part.
 pub struct Founding {
     spec: InstanceSpec,
+    wants: Option<String>,
     state: Mutex<State>,
 }
 
@@ -56,10 +68,10 @@ enum State {
 }
 
 impl Founding {
-    /// An instance that waits; the receiver resolves when it is taken into a grid.
-    pub fn waiting(spec: InstanceSpec) -> (Arc<Self>, oneshot::Receiver<Membership>) {
+    /// An instance that waits, perhaps for a grid of this name only; the receiver resolves when it is taken into a grid.
+    pub fn waiting(spec: InstanceSpec, wants: Option<String>) -> (Arc<Self>, oneshot::Receiver<Membership>) {
         let (found, founded) = oneshot::channel();
-        (Arc::new(Self { spec, state: Mutex::new(State::Waiting(Some(found))) }), founded)
+        (Arc::new(Self { spec, wants, state: Mutex::new(State::Waiting(Some(found))) }), founded)
     }
 
     /// The instance is a member now, with its management member if it has one.
@@ -70,6 +82,11 @@ impl Founding {
     /// What this instance says of itself.
     pub fn spec(&self) -> &InstanceSpec {
         &self.spec
+    }
+
+    /// The only grid that its configuration lets it into.
+    pub fn wants(&self) -> Option<&String> {
+        self.wants.as_ref()
     }
 
     /// Takes this instance into a grid.
@@ -92,7 +109,7 @@ impl Founding {
                     State::Waiting(_) => None,
                     State::Member(membership, _) => Some(membership.name.clone()),
                 };
-                Ok(Answer::Hello { spec: self.spec.clone(), grid })
+                Ok(Answer::Hello { spec: self.spec.clone(), grid, wants: self.wants.clone() })
             }
             Ask::Found(membership) => self.found(membership).map(|()| Answer::Done),
             Ask::Join(spec) => {
@@ -138,10 +155,10 @@ async fn ask(peers: &Peers, address: &str, ask: &Ask) -> anyhow::Result<Answer> 
     serde_json::from_slice(&bytes).with_context(|| format!("understand the instance at {address}"))
 }
 
-/// Who waits at an address, and the grid it is in already.
-pub async fn hello(peers: &Peers, address: &str) -> anyhow::Result<(InstanceSpec, Option<String>)> {
+/// Asks who waits at an address.
+pub async fn hello(peers: &Peers, address: &str) -> anyhow::Result<Greeting> {
     match ask(peers, address, &Ask::Hello).await? {
-        Answer::Hello { spec, grid } => Ok((spec, grid)),
+        Answer::Hello { spec, grid, wants } => Ok(Greeting { spec, grid, wants }),
         answer => anyhow::bail!("unexpected answer of the instance at {address}: {answer:?}"),
     }
 }

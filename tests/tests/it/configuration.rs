@@ -114,6 +114,34 @@ async fn data_that_vanished_is_not_silently_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lost_log_is_not_silently_made_anew() {
+    let mut grid = Grid::start().await;
+    grid.session(1).batch("CREATE TABLE t (id bigint PRIMARY KEY); INSERT INTO t VALUES (1)").await.unwrap();
+    grid.kill(2);
+    std::fs::remove_dir_all(grid.instance(2).data().join("log")).unwrap();
+    grid.restart(2);
+    assert!(!grid.instance(2).ended(Duration::from_secs(15)).await.success());
+    let log = grid.instance(2).log_text();
+    assert!(log.contains("log is missing"), "it says what is missing: {log}");
+    assert_eq!(grid.session(1).number("SELECT count(*) FROM t").await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grid_of_another_name_than_configured_is_refused_before_anything_is_made() {
+    let options = Options { config: "grid = \"test\"".to_owned(), ..Options::default() };
+    let mut grid = Grid::start_processes(options).await;
+    let create = async |grid: &Grid, name: &str| grid.admin().run(&["gridCreate", name, "-k", "3"]).await;
+    eventually("the wrong name is refused", SETTLE, async || {
+        let ended = create(&grid, "tset").await;
+        anyhow::ensure!(ended.code == 1 && ended.err.contains("configured for grid test, not tset"), "{ended:?}");
+        Ok(())
+    })
+    .await;
+    create(&grid, "test").await.done().expect("nothing was made of the wrong name");
+    assert!((1..=3).all(|number| grid.instance(number).is_running()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_instance_without_a_grid_waits_and_says_so() {
     let mut grid = Grid::start_processes(Options::default()).await;
     eventually("the instances answer operators", SETTLE, async || {

@@ -114,6 +114,61 @@ async fn t58_t59_t60_the_files_of_running_elements_are_deleted_under_load_and_no
     grid.finish().await;
 }
 
+/// Changes a byte in the middle of the largest file of rows of an element, and says which file.
+fn damage(element: &Path) -> String {
+    let current = std::fs::read_to_string(element.join("CURRENT")).unwrap();
+    let files = std::fs::read_dir(element.join(current.trim())).unwrap().map(|entry| entry.unwrap().path());
+    let rows = files.filter(|file| file.extension().is_some_and(|extension| extension == "sst"));
+    let largest = rows.max_by_key(|file| file.metadata().unwrap().len()).expect("rows were flushed");
+    let mut bytes = std::fs::read(&largest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    std::fs::write(&largest, bytes).unwrap();
+    largest.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_that_only_reading_finds_costs_one_more_start() {
+    let mut grid = Grid::start().await;
+    grid.session(1)
+        .batch(
+            "CREATE TABLE t (id bigint PRIMARY KEY, v text) DISTRIBUTE BY HASH (id); \
+             INSERT INTO t SELECT i, repeat(md5(i::text), 4) FROM generate_series(1, 20000) AS g(i)",
+        )
+        .await
+        .unwrap();
+    let status = grid.status().await.unwrap();
+    let damaged = status.elements.iter().find(|e| e.instance == "instance3" && e.replica_set == 2).unwrap().number;
+    // A clean stop writes all rows to files.
+    grid.instance(3).signal("TERM");
+    assert!(grid.instance(3).ended(Duration::from_secs(30)).await.success());
+    let file = damage(&grid.instance(3).data().join("elements").join(damaged.to_string()));
+    grid.expect_error("can no longer be trusted");
+    grid.expect_error("files lost or damaged");
+    grid.restart(3);
+    // Whoever reads first finds it: the element's own regular work, or who compares the copies.
+    let deadline = Instant::now() + SETTLE;
+    while grid.instance(3).is_running() && Instant::now() < deadline {
+        grid.admin().run(&["dbVerify", DATABASE]).await;
+    }
+    assert!(!grid.instance(3).ended(SETTLE).await.success());
+    grid.restart(3);
+    eventually("another element has taken its place", Duration::from_secs(60), async || {
+        let status = grid.status().await?;
+        let mut of_set = status.elements.iter().filter(|e| e.replica_set == 2 && e.instance == "instance3");
+        anyhow::ensure!(
+            of_set.any(|element| element.number != damaged && element.status == "opened"),
+            "{:?}",
+            status.elements.iter().map(|e| (&e.instance, e.number, &e.status, &e.message)).collect::<Vec<_>>()
+        );
+        Ok(())
+    })
+    .await;
+    assert!(grid.log_text(3).contains(&file), "the log names {file}");
+    assert_eq!(grid.session(3).number("SELECT count(*) FROM t").await.unwrap(), 20_000);
+    grid.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn t39_t41_t55_t56_t57_d07_an_element_that_was_away_catches_up_from_the_log_and_serves_again() {
     let mut grid = Grid::start().await;
