@@ -1,6 +1,7 @@
 //! The life of a session: messages in, calls of the session, answers out.
 //!
-//! After an error in the extended protocol everything up to the next Sync is skipped. Portals live until the transaction ends.
+//! After an error in the extended protocol everything up to the next Sync is skipped. Portals live until the transaction ends, or goes back to a
+//! savepoint made before them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -236,6 +237,9 @@ impl Conversation {
     /// CommandComplete, after the notices of the statement.
     pub(crate) fn complete(&mut self, tag: &CommandTag) {
         self.report_notices();
+        if let Some(savepoints) = self.session.portals_end() {
+            self.portals.close_since(savepoints);
+        }
         reply::complete(tag, &mut self.io.output);
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Portal {
     statement: Arc<Prepared>,
     formats: Formats,
     state: PortalState,
+    /// Savepoints that the session had made when it was bound.
+    savepoints: u64,
 }
 
 enum PortalState {
@@ -71,6 +73,12 @@ impl Portals {
         } else {
             self.named.remove(name);
         }
+    }
+
+    /// Forgets portals bound when so many savepoints, or more, had been made.
+    pub(crate) fn close_since(&mut self, savepoints: u64) {
+        self.unnamed.take_if(|portal| portal.savepoints >= savepoints);
+        self.named.retain(|_, portal| portal.savepoints < savepoints);
     }
 
     /// Forgets all portals.
@@ -155,7 +163,8 @@ impl Conversation {
                     .into());
             }
         }
-        self.portals.put(portal, Portal { statement, formats, state: PortalState::Bound(parameters) });
+        let savepoints = self.session.savepoints_made();
+        self.portals.put(portal, Portal { statement, formats, state: PortalState::Bound(parameters), savepoints });
         reply::bind_complete(&mut self.io.output);
         Ok(())
     }

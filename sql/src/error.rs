@@ -110,6 +110,7 @@ states! {
     INVALID_PASSWORD = "28P01", "invalid password";
     INVALID_TRANSACTION_TERMINATION = "2D000", "invalid transaction termination";
     INVALID_CURSOR_NAME = "34000", "invalid cursor name";
+    INVALID_SAVEPOINT_SPECIFICATION = "3B001", "invalid savepoint specification";
     INVALID_CATALOG_NAME = "3D000", "invalid catalog name";
     INVALID_SCHEMA_NAME = "3F000", "invalid schema name";
     TRANSACTION_ROLLBACK = "40000", "transaction rollback";

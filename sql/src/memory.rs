@@ -136,6 +136,7 @@ impl Database for MemoryDatabase {
             inserts: BTreeSet::new(),
             catalog: None,
             altered: None,
+            savepoints: Vec::new(),
             txid: None,
             holds_locks: false,
         }))
@@ -165,8 +166,17 @@ struct MemoryTransaction {
     /// The catalog given out last.
     catalog: Option<Arc<Catalog>>,
     altered: Option<Arc<Catalog>>,
+    savepoints: Vec<Copy>,
     txid: Option<i64>,
     holds_locks: bool,
+}
+
+/// What a savepoint brings back.
+struct Copy {
+    number: u64,
+    writes: BTreeMap<(usize, Bytes), Option<Bytes>>,
+    inserts: BTreeSet<(usize, Bytes)>,
+    altered: Option<Arc<Catalog>>,
 }
 
 impl MemoryTransaction {
@@ -417,7 +427,21 @@ impl Transaction for MemoryTransaction {
         Ok(txid)
     }
 
-    async fn end_statement(&mut self, _failed: bool) -> Result<(), Error> {
+    fn savepoint(&mut self, number: u64) {
+        let (writes, inserts, altered) = (self.writes.clone(), self.inserts.clone(), self.altered.clone());
+        self.savepoints.push(Copy { number, writes, inserts, altered });
+    }
+
+    fn release(&mut self, savepoint: u64) {
+        self.savepoints.retain(|copy| copy.number < savepoint);
+    }
+
+    async fn rollback_to(&mut self, savepoint: u64) -> Result<(), Error> {
+        self.savepoints.retain(|copy| copy.number <= savepoint);
+        let copy = self.savepoints.last().ok_or_else(|| Error::internal("a savepoint that is not there"))?;
+        self.writes = copy.writes.clone();
+        self.inserts = copy.inserts.clone();
+        self.altered = copy.altered.clone();
         Ok(())
     }
 

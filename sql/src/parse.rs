@@ -342,7 +342,6 @@ mod tests {
         for (text, name) in [
             ("create unique index i on t (a)", "CREATE INDEX"),
             ("create view v as select 1", "CREATE VIEW"),
-            ("savepoint a", "SAVEPOINT"),
             ("declare c cursor for select 1", "DECLARE CURSOR"),
             ("listen x", "LISTEN"),
         ] {

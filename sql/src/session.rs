@@ -14,6 +14,7 @@
 mod api;
 mod cancel;
 mod prepared;
+mod savepoints;
 mod statement;
 mod streams;
 mod transaction;
@@ -32,6 +33,7 @@ pub use statement::HELD_BACK_BYTES_MAX;
 pub use streams::{CopyIn, CopyOut, Execution, RowStream, Script};
 
 use prepared::{Cache, single};
+use savepoints::Savepoint;
 use statement::End;
 use transaction::{Block, Open};
 
@@ -60,6 +62,14 @@ pub struct Session {
     block_began: Option<i64>,
     open: Option<Open>,
     serial: u64,
+    /// Of the block, the oldest first.
+    savepoints: Vec<Savepoint>,
+    /// Savepoints made in this session.
+    savepoints_made: u64,
+    /// What ended the transaction of a block with savepoints: there is nothing left to go on with, or to commit.
+    lost: Option<Error>,
+    /// Portals bound after so many savepoints were made are gone.
+    portals_end: Option<u64>,
     statements: HashMap<String, Arc<Prepared>>,
     cache: Cache,
     notices: Vec<Notice>,
@@ -89,6 +99,10 @@ impl Session {
             block_began: None,
             open: None,
             serial: 0,
+            savepoints: Vec::new(),
+            savepoints_made: 0,
+            lost: None,
+            portals_end: None,
             statements: HashMap::new(),
             cache: Cache::default(),
             notices: Vec::new(),
@@ -104,7 +118,7 @@ impl Session {
         match self.prepare_or_fail(sql, parameter_types).await {
             Ok(prepared) => Ok(prepared),
             Err(error) => {
-                self.fail().await;
+                self.fail(&error).await;
                 Err(error)
             }
         }
@@ -158,8 +172,9 @@ impl Session {
         if let Execution::Rows(rows) = &execution
             && !statement.described(rows.columns())
         {
-            self.fail().await;
-            return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, "cached plan must not change result type"));
+            let error = Error::new(SqlState::FEATURE_NOT_SUPPORTED, "cached plan must not change result type");
+            self.fail(&error).await;
+            return Err(error);
         }
         Ok(execution)
     }
@@ -187,12 +202,14 @@ impl Session {
         match self.cache.script(sql) {
             Ok(statements) => Ok(Script::new(statements)),
             Err(error) => {
-                // Nothing can be awaited here; dropping the transaction rolls it back as well.
-                self.open = None;
-                if self.block == Block::Open {
-                    self.block = Block::Failed;
+                if !self.fail_at_savepoint(&error) {
+                    // Nothing can be awaited here; dropping the transaction rolls it back as well.
+                    self.open = None;
+                    if self.block == Block::Open {
+                        self.block = Block::Failed;
+                    }
+                    self.settings.end_transaction(false);
                 }
-                self.settings.end_transaction(false);
                 Err(error)
             }
         }

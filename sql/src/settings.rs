@@ -60,6 +60,13 @@ impl View {
     }
 }
 
+/// What the settings of a transaction were at one moment, to go back to; cheap to make.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    pending: Arc<Values>,
+    current: Arc<Values>,
+}
+
 /// All settings of a session.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -196,6 +203,17 @@ impl Settings {
     /// Whether a commit would make a difference.
     pub fn is_changed(&self) -> bool {
         !Arc::ptr_eq(&self.pending, &self.committed) || !Arc::ptr_eq(&self.current, &self.pending)
+    }
+
+    /// The settings as they are now, for [`Settings::restore`].
+    pub fn mark(&self) -> Mark {
+        Mark { pending: self.pending.clone(), current: self.current.clone() }
+    }
+
+    /// Takes back what was set since the mark, in the same transaction.
+    pub fn restore(&mut self, mark: &Mark) {
+        self.pending = mark.pending.clone();
+        self.current = mark.current.clone();
     }
 
     /// Ends the transaction's settings: SET LOCAL always, SET if it was rolled back.

@@ -122,6 +122,9 @@ pub trait Database: Send + Sync {
 }
 
 /// One transaction. Dropping it without `commit` rolls it back.
+///
+/// After an error of the transaction itself (classes 08, 40, 58 and XX, 57P01) nothing but `rollback` makes sense. After any other error, and after a
+/// call that was dropped before its end, so does `rollback_to`.
 #[async_trait]
 pub trait Transaction: Send {
     /// Declares, before anything is read, that the transaction will only read. Then it may get a snapshot that no writer can spoil.
@@ -154,9 +157,16 @@ pub trait Transaction: Send {
     fn new_row_id(&mut self) -> ([u8; 16], u16);
     /// This transaction's id for `txid_current()`; the transaction then leaves a record for `txid_status()`.
     async fn txid_current(&mut self) -> Result<i64, Error>;
-    /// Marks the end of a statement: a later statement may see a moved snapshot only if everything read so far still holds.
-    /// On an error inside the statement `failed` is true and its writes since the last mark are dropped.
-    async fn end_statement(&mut self, failed: bool) -> Result<(), Error>;
+    /// Makes a savepoint; numbers rise within a transaction. Costs nothing until something is written.
+    fn savepoint(&mut self, number: u64);
+    /// Forgets a savepoint and those after it.
+    fn release(&mut self, savepoint: u64);
+    /// Takes back what was written since a savepoint, changes of the catalog included; the savepoint stays, those after it are forgotten. What
+    /// was read stays to be validated, and locks stay held.
+    ///
+    /// # Errors
+    /// 54000 if too much was written since, with nothing done; 40001 if the transaction can only be rolled back.
+    async fn rollback_to(&mut self, savepoint: u64) -> Result<(), Error>;
     /// Validates what was read so far, so that an error which depends on data may be reported.
     async fn validate(&mut self) -> Result<(), Error>;
     /// Commits. `Ok` only if it is committed; [`Error`] with 40001 if it certainly is not, 40003 if it cannot be known.

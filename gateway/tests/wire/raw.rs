@@ -142,6 +142,58 @@ async fn portals_are_suspended_resumed_and_forgotten() {
 }
 
 #[tokio::test]
+async fn going_back_to_a_savepoint_shows_in_tags_and_the_status() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    for (sql, expected, status) in [
+        ("SAVEPOINT s", "25P01", b'I'),
+        ("SELECT 1; SAVEPOINT s", "25P01", b'I'),
+        ("BEGIN; SAVEPOINT s", "SAVEPOINT", b'T'),
+        ("SELECT 1 / 0", "22012", b'E'),
+        ("RELEASE s", "25P02", b'E'),
+        ("ROLLBACK TO t", "3B001", b'E'),
+        ("ROLLBACK TO s", "ROLLBACK", b'T'),
+        ("SELECT 1 / 0; SELECT 2", "22012", b'E'),
+        ("ROLLBACK TO SAVEPOINT s; SELECT 2; RELEASE s", "RELEASE", b'T'),
+        ("RELEASE s", "3B001", b'E'),
+        ("COMMIT", "ROLLBACK", b'I'),
+    ] {
+        raw.send(&query(sql)).await;
+        let answers = raw.until_ready().await;
+        let last = &answers[answers.len() - 2];
+        let told = if last.kind == 'E' { error(&answers).0 } else { last.text() };
+        assert_eq!((told.as_str(), answers[answers.len() - 1].body[0]), (expected, status), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn going_back_to_a_savepoint_takes_the_portals_bound_behind_it() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    let run = |sql| [parse("", sql), bind("", "", &[]), execute("", 0)].concat();
+    let rows = [
+        run("BEGIN"),
+        parse("three", "SELECT * FROM generate_series(1, 3)"),
+        bind("before", "three", &[]),
+        execute("before", 1),
+        run("SAVEPOINT s"),
+        bind("behind", "three", &[]),
+        execute("behind", 1),
+        sync(),
+    ];
+    raw.send(&rows.concat()).await;
+    assert_eq!(kinds(&raw.until_ready().await), "12C12Ds12C2DsZ");
+    raw.send(&[run("SELECT 1 / 0"), sync(), run("ROLLBACK TO s"), execute("before", 0), sync()].concat()).await;
+    assert_eq!(error(&raw.until_ready().await).0, "22012");
+    let answers = raw.until_ready().await;
+    assert_eq!((kinds(&answers).as_str(), answers[2].text().as_str()), ("12CDDCZ", "ROLLBACK"));
+    raw.send(&[bind("behind", "three", &[]), execute("behind", 0), sync()].concat()).await;
+    assert_eq!(kinds(&raw.until_ready().await), "2DDDCZ", "the name is free, and the statement still there");
+    raw.send(&[run("ROLLBACK TO s"), execute("behind", 0), sync()].concat()).await;
+    assert_eq!(error(&raw.until_ready().await).0, "34000");
+}
+
+#[tokio::test]
 async fn statements_and_portals_can_be_closed() {
     let server = Server::start().await;
     let mut raw = server.raw().await;

@@ -16,7 +16,7 @@ pub fn session_error(error: TxnError, known: &Known) -> Error {
                 RetryCause::SnapshotTooOld => "could not serialize access: the transaction's snapshot is older than what is kept",
                 RetryCause::Lock => "could not obtain a lock held by a concurrent transaction in time",
                 RetryCause::LeaderChanged => "the leader of a replica set changed during the transaction",
-                RetryCause::Doomed => "the transaction can only be rolled back after a failure within a large change",
+                RetryCause::Doomed => "the transaction can only be rolled back after a failure while its rows were sent ahead",
             };
             let mut detail = String::from("TT005: the transaction was not committed");
             if let Some(key) = key {

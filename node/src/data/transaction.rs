@@ -32,7 +32,9 @@ pub struct SessionTransaction {
     known: Arc<Known>,
     /// The catalog with this transaction's own DDL.
     altered: Option<Arc<Catalog>>,
-    /// The storage id that the next new table gets, once one was asked for.
+    /// `altered` when each savepoint was made, the oldest first.
+    savepoints: Vec<(u64, Option<Arc<Catalog>>)>,
+    /// The storage id that the next new table gets, once one was asked for. Never taken back.
     next_storage_id: Option<u32>,
     /// Tables whose catalog rows were compared.
     compared: HashSet<u32>,
@@ -70,6 +72,7 @@ impl SessionTransaction {
             txn,
             known,
             altered: None,
+            savepoints: Vec::new(),
             next_storage_id: None,
             compared: HashSet::new(),
             pending: HashSet::new(),
@@ -184,7 +187,8 @@ impl SessionTransaction {
     }
 
     async fn compare_pending(&mut self) -> Result<(), Error> {
-        let mut tables: Vec<u32> = std::mem::take(&mut self.pending).into_iter().collect();
+        // They stay pending until they are compared: a statement that is cancelled meanwhile may not be the last.
+        let mut tables: Vec<u32> = self.pending.iter().copied().collect();
         if tables.is_empty() {
             return Ok(());
         }
@@ -195,6 +199,13 @@ impl SessionTransaction {
         let keys: Vec<Bytes> = tables.iter().map(|table| table_key(*table)).collect();
         let rows = self.txn.get_to_check(set, &keys).await.map_err(self.fail())?;
         self.compare(set, tables, rows).await
+    }
+
+    /// Leaves the record by which `txid_status` knows the transaction.
+    async fn record(&mut self) -> Result<(), Error> {
+        let (key, slot) = transaction_key(self.txn.id());
+        let set = self.database.set_of_slot(slot);
+        self.txn.put(set, key, Some(Bytes::from_static(&[1])), false).await.map_err(self.fail())
     }
 
     async fn scan_set(
@@ -446,17 +457,29 @@ impl Transaction for SessionTransaction {
     async fn txid_current(&mut self) -> Result<i64, Error> {
         let txn = self.txn.id();
         if !self.recorded {
-            let (key, slot) = transaction_key(txn);
-            let set = self.database.set_of_slot(slot);
-            self.txn.put(set, key, Some(Bytes::from_static(&[1])), false).await.map_err(self.fail())?;
+            self.record().await?;
             self.recorded = true;
         }
         i64::try_from(txn.0).map_err(|_| Error::internal("a transaction id has 63 bits"))
     }
 
-    async fn end_statement(&mut self, failed: bool) -> Result<(), Error> {
-        self.txn.end_statement(failed);
-        Ok(())
+    fn savepoint(&mut self, number: u64) {
+        self.savepoints.push((number, self.altered.clone()));
+        self.txn.savepoint(number);
+    }
+
+    fn release(&mut self, savepoint: u64) {
+        self.savepoints.truncate(self.savepoints.partition_point(|(number, _)| *number < savepoint));
+        self.txn.release(savepoint);
+    }
+
+    async fn rollback_to(&mut self, savepoint: u64) -> Result<(), Error> {
+        self.txn.roll_back_to(savepoint).map_err(self.fail())?;
+        self.savepoints.truncate(self.savepoints.partition_point(|(number, _)| *number <= savepoint));
+        // What the catalog's rows were compared with stays: they were read, and are validated.
+        self.altered = self.savepoints.last().and_then(|(_, altered)| altered.clone());
+        // The id was given out, and can be asked for.
+        if self.recorded { self.record().await } else { Ok(()) }
     }
 
     async fn validate(&mut self) -> Result<(), Error> {

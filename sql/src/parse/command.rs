@@ -45,7 +45,15 @@ impl Reader<'_> {
                 Ok(Statement::Begin(self.transaction_modes()?, "START TRANSACTION"))
             }
             "COMMIT" | "END" => Ok(Statement::Commit { chain: self.chain()? }),
-            "ROLLBACK" | "ABORT" => Ok(Statement::Rollback { chain: self.chain()? }),
+            "ROLLBACK" | "ABORT" => {
+                self.work();
+                if first == "ROLLBACK" && self.word("TO") {
+                    return Ok(Statement::RollbackTo(self.savepoint()?));
+                }
+                Ok(Statement::Rollback { chain: self.and_chain()? })
+            }
+            "SAVEPOINT" => Ok(Statement::Savepoint(self.identifier()?)),
+            "RELEASE" => Ok(Statement::Release(self.savepoint()?)),
             "SET" => self.set(),
             "RESET" => Ok(Statement::Reset(self.setting_or_all()?)),
             "SHOW" => Ok(Statement::Show(self.setting_or_all()?)),
@@ -81,9 +89,22 @@ impl Reader<'_> {
         let _ = self.word("WORK") || self.word("TRANSACTION");
     }
 
+    /// `[SAVEPOINT] NAME`
+    fn savepoint(&mut self) -> Result<String, Stop> {
+        if self.word("SAVEPOINT") && self.at_end() {
+            return Ok("savepoint".to_owned());
+        }
+        self.identifier()
+    }
+
     /// `[WORK | TRANSACTION] [AND [NO] CHAIN]`
     fn chain(&mut self) -> Result<bool, Stop> {
         self.work();
+        self.and_chain()
+    }
+
+    /// `[AND [NO] CHAIN]`
+    fn and_chain(&mut self) -> Result<bool, Stop> {
         if !self.word("AND") {
             return Ok(false);
         }

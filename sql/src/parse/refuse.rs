@@ -10,10 +10,9 @@ const KEYS: &str =
     "The primary key is the only index. Choose it, and DISTRIBUTE BY, so that the rows wanted are found by it.";
 const NO_ROLES: &str = "There are no roles yet; the server trusts whom it lets connect.";
 const CURSORS: &str = "Use the extended protocol with a row limit (the driver's fetch size), or LIMIT.";
-const BLOCKS: &str = "Run the whole transaction again after an error.";
 const POLL: &str = "Poll a table instead.";
 
-/// First words, the feature's name, and the hint. `*` stands for any one word. The first match counts.
+/// First words, the feature's name, and the hint. The first match counts.
 const REFUSED: &[(&[&str], &str, &str)] = &[
     (&["CREATE", "INDEX"], "CREATE INDEX", KEYS),
     (&["CREATE", "UNIQUE", "INDEX"], "CREATE INDEX", KEYS),
@@ -65,10 +64,6 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
     (&["CREATE", "COLLATION"], "CREATE COLLATION", NO_HINT),
     (&["CREATE", "TABLESPACE"], "CREATE TABLESPACE", NO_HINT),
     (&["CREATE", "SERVER"], "CREATE SERVER", NO_HINT),
-    (&["SAVEPOINT"], "SAVEPOINT", BLOCKS),
-    (&["RELEASE"], "RELEASE SAVEPOINT", BLOCKS),
-    (&["ROLLBACK", "TO"], "ROLLBACK TO SAVEPOINT", BLOCKS),
-    (&["ROLLBACK", "*", "TO"], "ROLLBACK TO SAVEPOINT", BLOCKS),
     (&["PREPARE", "TRANSACTION"], "PREPARE TRANSACTION", "Every transaction is committed on all replica sets at once."),
     (&["COMMIT", "PREPARED"], "COMMIT PREPARED", NO_HINT),
     (&["ROLLBACK", "PREPARED"], "ROLLBACK PREPARED", NO_HINT),
@@ -112,10 +107,7 @@ pub(super) fn by_first_words(tokens: &[TokenWithSpan]) -> Option<Error> {
         .collect();
     let matches = |pattern: &[&str]| {
         pattern.len() <= words.len()
-            && pattern
-                .iter()
-                .zip(&words)
-                .all(|(expected, word)| *expected == "*" || expected.eq_ignore_ascii_case(word))
+            && pattern.iter().zip(&words).all(|(expected, word)| expected.eq_ignore_ascii_case(word))
     };
     let (_, name, hint) = REFUSED.iter().find(|(pattern, ..)| matches(pattern))?;
     Some(Error::unsupported(name, *hint))

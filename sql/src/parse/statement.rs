@@ -60,6 +60,12 @@ pub enum Statement {
         /// AND CHAIN.
         chain: bool,
     },
+    /// SAVEPOINT.
+    Savepoint(String),
+    /// RELEASE.
+    Release(String),
+    /// ROLLBACK TO.
+    RollbackTo(String),
     /// SET TRANSACTION and SET SESSION CHARACTERISTICS AS TRANSACTION.
     SetTransaction {
         /// The modes.

@@ -45,8 +45,10 @@ impl CancelHandle {
 pub(crate) enum Interrupt {
     /// A cancel request.
     Cancelled,
-    /// The deadline of this place: `statement_timeout` is the first, `transaction_timeout` the second.
-    TimedOut(usize),
+    /// `statement_timeout`.
+    StatementTimedOut,
+    /// `transaction_timeout`.
+    TransactionTimedOut,
 }
 
 /// The moment at which a statement or a transaction has to end.
@@ -73,12 +75,13 @@ pub(crate) struct Live {
     pub(crate) commits: bool,
 }
 
-/// Runs `work` until it is done, cancelled, or one of the deadlines completes.
+/// Runs `work` until it is done, cancelled, or one of the deadlines completes: that of the statement, and that of the transaction.
 ///
 /// The work is pinned already since it takes kilobytes, and would be copied in here.
 pub(crate) fn interruptible<F: Future>(
     cancel: &CancelHandle,
-    deadlines: &mut [Option<&mut Deadline>],
+    mut statement: Option<&mut Deadline>,
+    mut transaction: Option<&mut Deadline>,
     mut work: Pin<&mut F>,
 ) -> impl Future<Output = Result<F::Output, Interrupt>> {
     std::future::poll_fn(move |context| {
@@ -90,12 +93,11 @@ pub(crate) fn interruptible<F: Future>(
         if cancel.is_cancelled() {
             return Poll::Ready(Err(Interrupt::Cancelled));
         }
-        for (n, deadline) in deadlines.iter_mut().enumerate() {
-            if let Some(deadline) = deadline
-                && deadline.has_come(context)
-            {
-                return Poll::Ready(Err(Interrupt::TimedOut(n)));
-            }
+        if statement.as_mut().is_some_and(|deadline| deadline.has_come(context)) {
+            return Poll::Ready(Err(Interrupt::StatementTimedOut));
+        }
+        if transaction.as_mut().is_some_and(|deadline| deadline.has_come(context)) {
+            return Poll::Ready(Err(Interrupt::TransactionTimedOut));
         }
         Poll::Pending
     })

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::api::{CommandTag, Notice, Row};
 use super::cancel::{CancelHandle, Deadline, Interrupt, interruptible};
 use super::prepared::Compiled;
+use super::savepoints::ends_transaction;
 use super::streams::{CopyIn, CopyOut, Execution, RowStream};
 use super::transaction::{Block, Open};
 use super::{Session, cancel};
@@ -113,7 +114,7 @@ impl Session {
         match self.run_or_fail(compiled, parameters, end).await {
             Ok(execution) => Ok(execution),
             Err(error) => {
-                self.fail().await;
+                self.fail(&error).await;
                 Err(error)
             }
         }
@@ -145,9 +146,11 @@ impl Session {
         self.run_planned(compiled, parameters, end).await
     }
 
-    /// Everything but the end of the block is refused in a failed one.
+    /// Everything but the end of the block, and the way back to a savepoint, is refused in a failed one.
     pub(super) fn refuse_in_failed_block(&self, statement: &Statement) -> Result<(), Error> {
-        if self.block == Block::Failed && !matches!(statement, Statement::Commit { .. } | Statement::Rollback { .. }) {
+        let ends =
+            matches!(statement, Statement::Commit { .. } | Statement::Rollback { .. } | Statement::RollbackTo(_));
+        if self.block == Block::Failed && !ends {
             let message = "current transaction is aborted, commands ignored until end of transaction block";
             return Err(Error::new(SqlState::IN_FAILED_SQL_TRANSACTION, message));
         }
@@ -177,12 +180,12 @@ impl Session {
                         return Err(error);
                     };
                     attempt += 1;
+                    self.open = Some(self.begin(Some(age), began)?);
                     if attempt > 2 {
                         let wait = BACKOFF_FIRST.saturating_mul(1 << (attempt - 3).min(16)).min(BACKOFF_LAST);
                         let sleep = pin!(self.environment.timer.sleep(wait));
-                        interruptible(&self.cancel, &mut [deadline.as_mut()], sleep).await.map_err(interrupted)?;
+                        interruptible(&self.cancel, deadline.as_mut(), None, sleep).await.map_err(interrupted)?;
                     }
-                    self.open = Some(self.begin(Some(age), began)?);
                 }
             }
         }
@@ -207,17 +210,17 @@ impl Session {
         let mut transaction_deadline = open.deadline.take();
         let result = {
             let work = pin!(work(compiled, parameters, surroundings, &*self.database, &mut open, hold));
-            interruptible(&self.cancel, &mut [deadline.as_mut(), transaction_deadline.as_mut()], work).await
+            interruptible(&self.cancel, deadline.as_mut(), transaction_deadline.as_mut(), work).await
         };
         open.deadline = transaction_deadline;
         let (run, outcome, notices) = match result {
             Err(interrupt) => {
-                // What was under way is in an unknown state; only the end of the transaction is left for it.
-                open.transaction.rollback().await;
+                // How far it came is unknown; a savepoint takes all of it back, else only the end of the transaction is left.
+                self.keep_or_end(open, interrupt != Interrupt::TransactionTimedOut).await;
                 return Err((interrupted(interrupt), None));
             }
             Ok(Err(error)) => {
-                open.transaction.rollback().await;
+                self.keep_or_end(open, !ends_transaction(&error)).await;
                 return Err((error, repeat));
             }
             Ok(Ok(done)) => done,
@@ -260,12 +263,7 @@ async fn work(
     let mut notices = Vec::new();
     let mut run = plan(compiled, parameters, surroundings, open).await?;
     match perform(&mut run, compiled, database, &mut *open.transaction, hold, &mut notices).await {
-        Ok(outcome) => {
-            if outcome.is_complete() {
-                open.transaction.end_statement(false).await?;
-            }
-            Ok((run, outcome, notices))
-        }
+        Ok(outcome) => Ok((run, outcome, notices)),
         Err(error) => Err(valid(error, &mut *open.transaction).await),
     }
 }
@@ -273,7 +271,7 @@ async fn work(
 /// An error that depends on data is an answer: if what was read does not hold any more, that is the error.
 pub(super) async fn valid(error: Error, transaction: &mut dyn Transaction) -> Error {
     // Errors of the transaction itself, of the system and of limits say nothing about data.
-    if matches!(error.code.class(), "40" | "53" | "57" | "58" | "08" | "XX") {
+    if matches!(error.code.class(), "53" | "57") || ends_transaction(&error) {
         return error;
     }
     match transaction.validate().await {
@@ -415,8 +413,8 @@ async fn perform(
 pub(super) fn interrupted(interrupt: Interrupt) -> Error {
     let message = match interrupt {
         Interrupt::Cancelled => "canceling statement due to user request",
-        Interrupt::TimedOut(0) => "canceling statement due to statement timeout",
-        Interrupt::TimedOut(_) => "canceling statement due to transaction timeout",
+        Interrupt::StatementTimedOut => "canceling statement due to statement timeout",
+        Interrupt::TransactionTimedOut => "canceling statement due to transaction timeout",
     };
     Error::new(SqlState::QUERY_CANCELED, message)
 }

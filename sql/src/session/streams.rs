@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::Session;
 use super::api::{Column, CommandTag, CopyFormat, Row};
-use super::cancel::{Live, interruptible};
+use super::cancel::{Interrupt, Live, interruptible};
 use super::prepared::Compiled;
 use super::statement::{End, interrupted, valid};
 use super::transaction::{Block, Open};
@@ -85,10 +85,8 @@ impl RowStream {
             let batch = session.continued(live, async |open: &mut Open| {
                 let plan = run.plan.clone();
                 let Body::Select(select) = &plan.body else { return Err(Error::internal("rows of what is no query")) };
-                let batch = stream.next(select, run, &mut *open.transaction).await;
-                match batch {
-                    Ok(Some(batch)) => Ok(Some(batch)),
-                    Ok(None) => open.transaction.end_statement(false).await.map(|()| None),
+                match stream.next(select, run, &mut *open.transaction).await {
+                    Ok(batch) => Ok(batch),
                     Err(error) => Err(valid(error, &mut *open.transaction).await),
                 }
             });
@@ -165,7 +163,7 @@ impl CopyIn {
         let work = async |open: &mut Open| {
             let Body::CopyIn(plan) = &run.plan.body else { return Err(Error::internal("data for what is no COPY")) };
             match state.finish(plan, &run, &mut *open.transaction).await {
-                Ok(rows) => open.transaction.end_statement(false).await.map(|()| rows),
+                Ok(rows) => Ok(rows),
                 Err(error) => Err(valid(error, &mut *open.transaction).await),
             }
         };
@@ -176,8 +174,9 @@ impl CopyIn {
 
     /// The client gave up; the error to report.
     pub async fn fail(self, session: &mut Session, message: &str) -> Error {
-        session.fail().await;
-        Error::new(SqlState::QUERY_CANCELED, format!("COPY from stdin failed: {message}"))
+        let error = Error::new(SqlState::QUERY_CANCELED, format!("COPY from stdin failed: {message}"));
+        session.fail(&error).await;
+        error
     }
 }
 
@@ -224,8 +223,7 @@ impl CopyOut {
                 return Err(Error::internal("data of what is no COPY"));
             };
             match state.next(plan, options, run, &mut *open.transaction).await {
-                Ok(Some(data)) => Ok(Some(data)),
-                Ok(None) => open.transaction.end_statement(false).await.map(|()| None),
+                Ok(data) => Ok(data),
                 Err(error) => Err(valid(error, &mut *open.transaction).await),
             }
         };
@@ -295,13 +293,21 @@ impl Session {
         let mut transaction_deadline = open.deadline.take();
         let result = {
             let work = pin!(work(&mut open));
-            interruptible(&self.cancel, &mut [live.deadline.as_mut(), transaction_deadline.as_mut()], work).await
+            interruptible(&self.cancel, live.deadline.as_mut(), transaction_deadline.as_mut(), work).await
         };
         open.deadline = transaction_deadline;
-        self.open = Some(open);
-        let result = result.unwrap_or_else(|interrupt| Err(interrupted(interrupt)));
-        if result.is_err() {
-            self.fail().await;
+        let result = match result {
+            Err(interrupt @ Interrupt::TransactionTimedOut) => {
+                open.transaction.rollback().await;
+                Err(interrupted(interrupt))
+            }
+            other => {
+                self.open = Some(open);
+                other.unwrap_or_else(|interrupt| Err(interrupted(interrupt)))
+            }
+        };
+        if let Err(error) = &result {
+            self.fail(error).await;
         }
         result
     }

@@ -20,7 +20,7 @@ pub(super) enum Block {
     None,
     /// In a block.
     Open,
-    /// In a block that failed; its transaction is rolled back already.
+    /// In a block that failed; its transaction is rolled back already, unless there is a savepoint to go back to.
     Failed,
 }
 
@@ -54,7 +54,13 @@ impl Session {
     }
 
     /// Makes sure that a transaction is open.
+    ///
+    /// # Errors
+    /// What ended the transaction of a block that went on at a savepoint.
     pub(super) fn open(&mut self) -> Result<(), Error> {
+        if let Some(lost) = &self.lost {
+            return Err(lost.clone());
+        }
         if self.open.is_none() {
             let began = self.block_began.unwrap_or_else(|| self.now());
             self.open = Some(self.begin(None, began)?);
@@ -68,8 +74,12 @@ impl Session {
         self.transaction_id.store(0, Ordering::Relaxed);
         let id = Some(self.transaction_id.clone());
         let options = TransactionOptions { read_only: self.settings.read_only(), age_of, id };
+        let mut transaction = self.database.begin(&options)?;
+        for savepoint in &self.savepoints {
+            transaction.savepoint(savepoint.number);
+        }
         Ok(Open {
-            transaction: self.database.begin(&options)?,
+            transaction,
             serial: self.serial,
             began,
             answered: 0,
@@ -96,8 +106,7 @@ impl Session {
             }
             None => Ok(()),
         };
-        self.block = Block::None;
-        self.block_began = None;
+        self.leave_block();
         self.settings.end_transaction(result.is_ok());
         result
     }
@@ -107,18 +116,15 @@ impl Session {
         if let Some(open) = self.open.take() {
             open.transaction.rollback().await;
         }
-        self.block = Block::None;
-        self.block_began = None;
+        self.leave_block();
         self.settings.end_transaction(false);
     }
 
-    /// After an error: the transaction is rolled back at once, so that its locks hold nobody up; a block stays, failed.
-    pub(super) async fn fail(&mut self) {
-        let in_block = self.block != Block::None;
-        self.roll_back().await;
-        if in_block {
-            self.block = Block::Failed;
-        }
+    fn leave_block(&mut self) {
+        self.block = Block::None;
+        self.block_began = None;
+        self.savepoints.clear();
+        self.lost = None;
     }
 
     pub(super) fn warn(&mut self, code: &'static str, message: &'static str) {
@@ -131,6 +137,9 @@ impl Session {
             Statement::Begin(modes, tag) => self.begin_block(*modes, tag),
             Statement::Commit { chain } => self.end_block(true, *chain).await,
             Statement::Rollback { chain } => self.end_block(false, *chain).await,
+            Statement::Savepoint(name) => self.savepoint(name),
+            Statement::Release(name) => self.release(name),
+            Statement::RollbackTo(name) => self.roll_back_to(name).await,
             Statement::SetTransaction { modes, session: true } => {
                 self.settings.set_default_modes(*modes);
                 Ok(CommandTag::plain("SET"))
@@ -172,6 +181,7 @@ impl Session {
                 "transaction read-write mode must be set before any query",
             ));
         }
+        self.refuse_modes_at_savepoint(modes)?;
         self.settings.set_modes(modes);
         Ok(())
     }
@@ -190,6 +200,10 @@ impl Session {
         }
         let modes = TransactionModes { read_only: Some(self.settings.read_only()), ..TransactionModes::default() };
         let tag = if commit && block != Block::Failed {
+            if let Some(lost) = self.lost.take() {
+                self.roll_back().await;
+                return Err(lost);
+            }
             self.commit().await?;
             "COMMIT"
         } else {

@@ -20,6 +20,7 @@ mod pgbench;
 mod queries;
 mod recovery;
 mod refusals;
+mod savepoints;
 mod schema_races;
 mod sql_basics;
 mod staged;

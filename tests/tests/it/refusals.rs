@@ -31,7 +31,9 @@ async fn wrong_statements_get_postgresqls_sqlstates() {
         ("UPDATE t SET id = NULL", "23502"),
         ("COMMIT PREPARED 'x'", "0A000"),
         ("CREATE INDEX i ON t (name)", "0A000"),
-        ("SAVEPOINT s", "0A000"),
+        ("SAVEPOINT s", "25P01"),
+        ("ROLLBACK TO s", "25P01"),
+        ("RELEASE s", "25P01"),
         ("INSERT INTO t VALUES (1, 'b', 1, NULL) ON CONFLICT DO NOTHING", "0A000"),
         ("LISTEN channel", "0A000"),
     ];

@@ -19,7 +19,7 @@ pub enum RetryCause {
     Lock,
     /// The leader changed, or a participant lost patience and had it aborted.
     LeaderChanged,
-    /// A statement of it failed, or its client went away, after writes had been streamed to replica sets.
+    /// Writes were lost on their way to be staged at a replica set, or may have been.
     Doomed,
 }
 

@@ -9,7 +9,7 @@ mod canaries;
 mod history;
 mod log;
 mod network;
-mod rng;
+pub(crate) mod rng;
 mod script;
 mod step;
 mod workload;

@@ -4,8 +4,8 @@
 //! Commands (`T:` is any transaction's name, keys are `A1`, `B2`, …):
 //!
 //!     T: begin [gateway=2] [locks]      T: get KEY…         T: lock KEY…        T: scan A [reverse] [rows=N]
-//!     T: put KEY=VALUE… unfinished      the statement is not over
-//!     T: put KEY=VALUE…                 T: insert KEY=VALUE T: delete KEY…      T: statement failed
+//!     T: put KEY=VALUE…                 T: insert KEY=VALUE T: delete KEY…
+//!     T: savepoint N                    T: release N        T: back N           to savepoint N
 //!     T: cut                            its snapshot is a cut through A and B
 //!     T: validate                       T: commit           T: rollback         T: wait [ms=N]
 //!     T: abandon                        its client goes away in the middle of a step

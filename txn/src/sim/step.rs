@@ -21,8 +21,10 @@ pub(super) enum Step {
     Get(Vec<String>),
     Lock(Vec<String>),
     Scan { set: SetId, reverse: bool, rows: u32 },
-    Put { writes: Vec<(String, Option<String>)>, insert: bool, finished: bool },
-    Statement { failed: bool },
+    Put { writes: Vec<(String, Option<String>)>, insert: bool },
+    Savepoint(u64),
+    Release(u64),
+    Back(u64),
     Cut,
     Validate,
     Commit,
@@ -41,12 +43,12 @@ impl Step {
                 reverse: words.contains(&"reverse".to_owned()),
                 rows: command.consume_args().lookup_parse("rows")?.unwrap_or(100),
             },
-            "put" => Step::Put { writes: pairs(), insert: false, finished: !words.contains(&"unfinished".to_owned()) },
-            "insert" => Step::Put { writes: pairs(), insert: true, finished: true },
-            "delete" => {
-                Step::Put { writes: words.into_iter().map(|key| (key, None)).collect(), insert: false, finished: true }
-            }
-            "statement" => Step::Statement { failed: words.first().is_some_and(|word| word == "failed") },
+            "put" => Step::Put { writes: pairs(), insert: false },
+            "insert" => Step::Put { writes: pairs(), insert: true },
+            "delete" => Step::Put { writes: words.into_iter().map(|key| (key, None)).collect(), insert: false },
+            "savepoint" => Step::Savepoint(words.first().ok_or("which number?")?.parse()?),
+            "release" => Step::Release(words.first().ok_or("which number?")?.parse()?),
+            "back" => Step::Back(words.first().ok_or("which number?")?.parse()?),
             "cut" => Step::Cut,
             "validate" => Step::Validate,
             "commit" => Step::Commit,
@@ -102,7 +104,7 @@ impl Step {
                     text.push("(none)".into());
                 }
             }
-            Step::Put { writes, insert, finished } => {
+            Step::Put { writes, insert } => {
                 for (key, value) in writes {
                     // `x*2000` is a long value.
                     let value = value.map(|v| match v.split_once('*') {
@@ -111,11 +113,10 @@ impl Step {
                     });
                     txn.put(set_of(&key), Bytes::from(key), value.map(Bytes::from), insert).await?;
                 }
-                if finished {
-                    txn.end_statement(false);
-                }
             }
-            Step::Statement { failed } => txn.end_statement(failed),
+            Step::Savepoint(number) => txn.savepoint(number),
+            Step::Release(number) => txn.release(number),
+            Step::Back(number) => txn.roll_back_to(number)?,
             Step::Cut if txn.take_cut(&[1, 2]).await? => text.push("cut".into()),
             Step::Cut => text.push("no cut".into()),
             Step::Validate => txn.validate().await?,

@@ -25,8 +25,10 @@ struct Session {
     at: usize,
     number: u32,
     txn: Transaction,
-    /// What it has written so far, and keeps if the statement succeeds.
+    /// What it has written so far, and has not taken back.
     writes: Vec<(Key, Value)>,
+    /// The number of its next savepoint.
+    savepoint: u64,
     /// It saw what no single state explains; so it must not commit.
     torn: Option<String>,
     /// It reads at a cut, so that no writer makes it fail.
@@ -141,6 +143,7 @@ impl Session {
             number,
             txn,
             writes: Vec::new(),
+            savepoint: 1,
             torn: None,
             cut: false,
         }
@@ -209,17 +212,38 @@ impl Session {
         let world = Arc::clone(&self.world);
         let (set, bytes) = place(key);
         if world.rng.chance(10) {
-            // A statement that fails after it wrote.
-            self.txn.put(set, bytes.clone(), Some(value(0)), false).await?;
-            self.txn.end_statement(true);
+            self.take_back(set, &bytes).await?;
         }
         let deleted = world.has(Feature::Garbage) && !insert && world.rng.chance(40);
         let written = (!deleted).then_some(self.number);
         self.txn.put(set, bytes, written.map(value), insert).await?;
-        self.txn.end_statement(false);
         self.writes.push((key, written));
         if world.rng.chance(20) {
             self.read(key).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what nobody may ever see, and goes back to a savepoint from before it.
+    async fn take_back(&mut self, set: SetId, key: &Bytes) -> Result<(), TxnError> {
+        let savepoint = self.savepoint;
+        self.savepoint += 2;
+        self.txn.savepoint(savepoint);
+        for inner in [false, true] {
+            if inner && self.world.rng.chance(50) {
+                self.txn.savepoint(savepoint + 1);
+            }
+            self.txn.put(set, key.clone(), Some(value(0)), false).await?;
+            if self.world.rng.chance(30) {
+                self.txn.put(set, key.clone(), None, false).await?;
+            }
+        }
+        if self.world.rng.chance(50) {
+            self.txn.release(savepoint + 1);
+        }
+        self.txn.roll_back_to(savepoint)?;
+        if self.world.rng.chance(50) {
+            self.txn.release(savepoint);
         }
         Ok(())
     }

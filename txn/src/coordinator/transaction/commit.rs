@@ -65,7 +65,8 @@ impl Transaction {
             self.validate().await?;
             return Ok(None);
         }
-        // One message carries a bounded amount.
+        // Nothing is taken back any more, so all of it can be staged. One message carries a bounded amount.
+        self.parts.iter_mut().for_each(|part| part.writes.settle());
         self.stage(COMMIT_BYTES_MAX / 2).await?;
         let id = Arc::clone(self.unfinished());
         // Sets where a lock was asked for and nothing read or written.

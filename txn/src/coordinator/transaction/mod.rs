@@ -1,11 +1,13 @@
 //! One transaction, as the session that runs it sees it.
 //!
 //! State is kept per replica set ([`Part`]): spans read, writes buffered, what a replica must have applied to be read at
-//! the snapshot, locks held. Reads are in `read`, writes and staging in `write`, the end in `commit`. Any error but
-//! [`TxnError::Duplicate`] from [`Transaction::put`] and [`TxnError::Unavailable`] from reads ends the transaction: what is left is to roll back.
+//! the snapshot, locks held. Reads are in `read`, writes and staging in `write`, savepoints in `savepoint`, the end in `commit`. After
+//! [`TxnError::Duplicate`] from [`Transaction::put`], [`TxnError::Limit`], and an operation that was dropped half way, the
+//! transaction can go back to a savepoint. Any other error ends it: what is left is to roll back.
 
 mod commit;
 mod read;
+mod savepoint;
 mod write;
 
 use std::fmt;
@@ -54,8 +56,12 @@ pub struct Transaction {
     unproven: bool,
     /// Everything read so far has been validated with proof.
     validated: bool,
-    /// A statement failed after part of it had been staged.
+    /// A batch may have been lost on its way to be staged.
     doomed: bool,
+    /// Savepoints by their numbers, the oldest first.
+    savepoints: Vec<u64>,
+    /// The newest savepoint there was when writes were staged that it takes back: up to this one there is no way back.
+    crossed: Option<u64>,
     /// Messages that commit are out, and what became of them is not known.
     committing: bool,
     parts: Vec<Part>,
@@ -99,6 +105,8 @@ impl Transaction {
             unproven: false,
             validated: true,
             doomed: false,
+            savepoints: Vec::new(),
+            crossed: None,
             committing: false,
             parts: Vec::new(),
         }

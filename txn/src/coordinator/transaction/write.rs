@@ -1,4 +1,4 @@
-//! Writes: buffered, undone with their statement, and streamed ahead when they grow too large to keep.
+//! Writes: buffered, and streamed ahead when they grow too large to keep.
 
 use bytes::Bytes;
 use futures::stream::{FuturesUnordered, TryStreamExt};
@@ -23,8 +23,8 @@ impl Transaction {
         if size > WRITE_BYTES_MAX {
             return Err(TxnError::Limit(format!("a row of {size} bytes is above {WRITE_BYTES_MAX} bytes")));
         }
-        let at = self.part(set);
-        let put = if self.parts[at].writes.put(key.clone(), value, insert).is_err() {
+        let (at, savepoint) = (self.part(set), self.within());
+        let put = if self.parts[at].writes.put(key.clone(), value, insert, savepoint).is_err() {
             Err(TxnError::Duplicate { key })
         } else {
             self.relieve().await
@@ -38,47 +38,45 @@ impl Transaction {
         put
     }
 
-    /// Streams what is buffered to its sets when it has become too much.
+    /// Streams what is buffered to its sets when it has become too much: first what no savepoint takes back. If that does not
+    /// help, the rest too, and there is no way back to the savepoints that there are.
     async fn relieve(&mut self) -> Result<(), TxnError> {
-        let buffered: usize = self.parts.iter().map(|part| part.writes.bytes()).sum();
         // Once streaming, a few batches a set are enough.
         let streaming = self.parts.iter().any(|part| part.staged > 0);
         let most = self.shared.config.transaction_memory;
-        if buffered > if streaming { most.min(4 * self.shared.config.staged_batch * self.parts.len()) } else { most } {
+        let settled_most =
+            if streaming { most.min(4 * self.shared.config.staged_batch * self.parts.len()) } else { most };
+        let settled: usize = self.parts.iter().map(|part| part.writes.settled()).sum();
+        if settled > settled_most || (settled > 0 && self.buffered() > most) {
+            self.stage(0).await?;
+        }
+        if self.buffered() > most {
+            self.cross();
             self.stage(0).await?;
         }
         Ok(())
     }
 
-    /// Ends a statement. If it failed, its writes are dropped; if some of them had been staged, the whole transaction can only
-    /// be rolled back.
-    pub fn end_statement(&mut self, failed: bool) {
-        for part in &mut self.parts {
-            if failed {
-                part.writes.undo();
-            } else {
-                part.writes.keep();
-            }
-        }
-        // Which of the staged batches belong to the statement is not kept.
-        self.doomed |= failed && self.parts.iter().any(|part| part.staged > 0);
+    fn buffered(&self) -> usize {
+        self.parts.iter().map(|part| part.writes.bytes()).sum()
     }
 
-    /// Stages what is buffered in every set that has more than `above` bytes; all sets at the same time, the batches of one set one after
-    /// the other.
+    /// Stages what is buffered, and no savepoint takes back, in every set that has more than `above` bytes of it; all sets at the same time, the batches
+    /// of one set one after the other.
     pub(super) async fn stage(&mut self, above: usize) -> Result<(), TxnError> {
         let txn = self.unfinished().txn();
+        // A batch that failed has left the buffer; so has one whose statement was cancelled, when nobody gets to the end of this.
+        let doomed = std::mem::replace(&mut self.doomed, true);
         let shared = &self.shared;
         let staged = self
             .parts
             .iter_mut()
-            .filter(|part| part.writes.bytes() > above)
+            .filter(|part| part.writes.settled() > above)
             .map(|part| part.stage(shared, txn))
             .collect::<FuturesUnordered<_>>()
             .try_collect::<()>()
             .await;
-        // A batch that failed has left the buffer.
-        self.doomed |= staged.is_err();
+        self.doomed = doomed || staged.is_err();
         staged
     }
 }
@@ -88,7 +86,7 @@ impl Part {
         if self.hold.is_none() {
             self.hold = Some(Hold::new(&self.link));
         }
-        while !self.writes.is_empty() {
+        while self.writes.settled() > 0 {
             let writes = self.writes.take(shared.config.staged_batch);
             self.widen(&writes);
             let batch = self.staged;

@@ -1,0 +1,131 @@
+-- Savepoints: nested and shadowed names, errors in between, what goes back and what stays.
+CREATE TABLE sp (a integer PRIMARY KEY, b text)
+SAVEPOINT s
+RELEASE s
+RELEASE SAVEPOINT s
+ROLLBACK TO s
+INSERT INTO sp VALUES (1, 'one')
+BEGIN
+INSERT INTO sp VALUES (2, 'two')
+SAVEPOINT s
+UPDATE sp SET b = 'changed'
+SAVEPOINT s
+DELETE FROM sp WHERE a = 1
+SELECT * FROM sp ORDER BY a
+ROLLBACK TO SAVEPOINT s
+SELECT * FROM sp ORDER BY a
+RELEASE s
+SELECT * FROM sp ORDER BY a
+ROLLBACK WORK TO s
+SELECT * FROM sp ORDER BY a
+INSERT INTO sp VALUES (1, 'again')
+SELECT 1
+SAVEPOINT t
+RELEASE s
+ROLLBACK TO absent
+SELECT 1
+ROLLBACK TRANSACTION TO SAVEPOINT "s"
+INSERT INTO sp VALUES (3, 'three')
+SAVEPOINT "Quoted"
+ROLLBACK TO quoted
+ROLLBACK TO "Quoted"
+SELECT 1 / 0
+ROLLBACK TO "Quoted"
+SELEC 1
+ROLLBACK TO s
+RELEASE "Quoted"
+ROLLBACK TO s
+SELECT * FROM sp ORDER BY a
+COMMIT
+SELECT * FROM sp ORDER BY a
+-- A savepoint ends with its block.
+RELEASE s
+BEGIN
+ROLLBACK TO s
+SELECT 1
+COMMIT
+-- COMMIT of a failed block rolls back.
+BEGIN
+SAVEPOINT s
+INSERT INTO sp VALUES (4, 'four')
+SELECT 1 / 0
+COMMIT
+SELECT count(*) FROM sp
+-- Inserted, deleted, gone back, inserted.
+BEGIN
+INSERT INTO sp VALUES (5, 'five')
+SAVEPOINT s
+DELETE FROM sp WHERE a = 5
+INSERT INTO sp VALUES (5, 'other')
+ROLLBACK TO s
+INSERT INTO sp VALUES (5, 'twice')
+ROLLBACK TO s
+SELECT b FROM sp WHERE a = 5
+DELETE FROM sp WHERE a = 5
+RELEASE s
+INSERT INTO sp VALUES (5, 'third')
+COMMIT
+SELECT * FROM sp ORDER BY a
+-- Tables.
+BEGIN
+SAVEPOINT s
+CREATE TABLE sq (a integer)
+INSERT INTO sq VALUES (1)
+SELECT * FROM sq
+ROLLBACK TO s
+SELECT * FROM sq
+ROLLBACK TO s
+CREATE TABLE sq (b text PRIMARY KEY, c bigint)
+INSERT INTO sq VALUES ('x', 1)
+SAVEPOINT u
+ALTER TABLE sq ADD COLUMN d integer DEFAULT 7
+DROP TABLE sp
+SELECT * FROM sq
+SELECT * FROM sp
+ROLLBACK TO u
+SELECT * FROM sq
+SELECT count(*) FROM sp
+COMMIT
+SELECT * FROM sq
+DROP TABLE sq
+-- Settings.
+BEGIN
+SET DateStyle = 'ISO, DMY'
+SAVEPOINT s
+SET DateStyle = 'ISO, YMD'
+SET LOCAL IntervalStyle = 'iso_8601'
+SHOW DateStyle
+ROLLBACK TO s
+SHOW DateStyle
+SHOW IntervalStyle
+SET LOCAL IntervalStyle = 'sql_standard'
+RELEASE s
+SHOW IntervalStyle
+COMMIT
+SHOW DateStyle
+SHOW IntervalStyle
+RESET DateStyle
+-- Prepared statements stay.
+BEGIN
+SAVEPOINT s
+PREPARE stays AS SELECT count(*) FROM sp
+ROLLBACK TO s
+EXECUTE stays
+COMMIT
+DEALLOCATE stays
+-- Blocks that only read.
+BEGIN READ ONLY
+SAVEPOINT s
+INSERT INTO sp VALUES (6, 'six')
+ROLLBACK TO s
+SELECT count(*) FROM sp
+COMMIT
+BEGIN
+SAVEPOINT s
+SET TRANSACTION READ ONLY
+INSERT INTO sp VALUES (6, 'six')
+ROLLBACK TO s
+INSERT INTO sp VALUES (6, 'six')
+COMMIT
+SELECT count(*) FROM sp
+DROP TABLE sp
