@@ -175,6 +175,33 @@ fn a_race_lost_for_good_is_reported() {
 }
 
 #[test]
+fn a_savepoint_takes_back_what_a_cancelled_statement_had_written() {
+    let mut session = session(&MemoryDatabase::new());
+    let set_up = "create table t (a int primary key); begin; insert into t values (1); savepoint s";
+    block_on(run(&mut session, set_up)).expect("set up");
+    let mut script = session.script("insert into t select x from generate_series(2, 1000000000) as x").expect("parses");
+    session.cancellation().cancel();
+    let cancelled = block_on(script.next(&mut session)).err().expect("it was cancelled");
+    assert_eq!((cancelled.code, session.status()), (SqlState::QUERY_CANCELED, TransactionStatus::Failed));
+    block_on(run(&mut session, "rollback to s")).expect("goes back");
+    assert_eq!(block_on(run(&mut session, "select count(*) from t")), Ok(vec![vec![Value::Int64(1)]]));
+    block_on(run(&mut session, "commit")).expect("commits");
+    assert_eq!(block_on(run(&mut session, "select count(*) from t")), Ok(vec![vec![Value::Int64(1)]]));
+}
+
+#[test]
+fn savepoints_of_a_block_are_bounded() {
+    let mut session = session(&MemoryDatabase::new());
+    block_on(run(&mut session, "begin")).expect("begins");
+    for _ in 0..1 << 16 {
+        block_on(run(&mut session, "savepoint s")).expect("makes one more");
+    }
+    let error = block_on(run(&mut session, "savepoint s")).expect_err("that is too many");
+    assert_eq!((error.code, session.status()), (SqlState::PROGRAM_LIMIT_EXCEEDED, TransactionStatus::Failed));
+    block_on(run(&mut session, "rollback to s; release s; savepoint s; commit")).expect("one less is fine");
+}
+
+#[test]
 fn rows_and_keys_have_a_longest_length() {
     let database = MemoryDatabase::new();
     let mut session = session(&database);

@@ -125,6 +125,8 @@ impl Session {
         let number = self.savepoints[at].number;
         if let Some(open) = &mut self.open {
             open.transaction.rollback_to(number).await.map_err(|error| too_much(error, name))?;
+            // What is prepared next is described by the tables of now.
+            open.catalog = Some(open.transaction.catalog().await?);
         }
         self.savepoints.truncate(at + 1);
         self.settings.restore(&self.savepoints[at].settings);
