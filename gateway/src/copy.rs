@@ -37,11 +37,13 @@ impl Conversation {
         Ok(())
     }
 
-    /// Sends data to its end.
+    /// Sends data to its end, each row in a message of its own, as the protocol promises.
     pub(crate) async fn copy_out(&mut self, mut copy: CopyOut) -> Result<(), Trouble> {
         reply::copy_out(copy.format(), copy.columns(), &mut self.io.output);
-        while let Some(piece) = self.io.drive(copy.next(&mut self.session)).await? {
-            reply::copy_data(&piece, &mut self.io.output);
+        while let Some(lines) = self.io.drive(copy.next(&mut self.session)).await? {
+            for line in lines.iter() {
+                reply::copy_data(line, &mut self.io.output);
+            }
             self.io.flush_if_large().await?;
         }
         reply::copy_done(&mut self.io.output);

@@ -221,9 +221,9 @@ pub fn copy_out(_format: CopyFormat, columns: usize, out: &mut BytesMut) {
 /// CopyData.
 ///
 /// # Panics
-/// When the piece is longer than 2 GiB; the engine gives pieces of some 64 KiB.
+/// When the piece is longer than 2 GiB; no row is that long.
 pub fn copy_data(data: &[u8], out: &mut BytesMut) {
     out.put_u8(b'd');
-    out.put_i32(i32::try_from(data.len() + 4).expect("a piece of COPY data is small"));
+    out.put_i32(i32::try_from(data.len() + 4).expect("no row is that long"));
     out.put_slice(data);
 }

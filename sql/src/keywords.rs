@@ -41,6 +41,11 @@ const RESERVED: &[&str] = &[
     "with",
 ];
 
+/// The words that have a class.
+pub fn all() -> impl Iterator<Item = &'static str> {
+    [COLUMN_NAME, FUNCTION_OR_TYPE_NAME, RESERVED].into_iter().flatten().copied()
+}
+
 /// The class of a word in any case; `None` if it needs quotes nowhere.
 pub fn class(word: &str) -> Option<Class> {
     let lower = word.to_ascii_lowercase();

@@ -328,7 +328,8 @@ impl Values {
                 let lower = value.to_lowercase();
                 (*words.iter().find(|word| **word == lower).ok_or_else(invalid)?).to_owned()
             }
-            Kind::Encoding => match value.to_lowercase().replace(['-', '_'], "").as_str() {
+            // Names of encodings are compared by their letters and digits; some drivers send theirs in quotes.
+            Kind::Encoding => match &*value.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "") {
                 "utf8" | "unicode" => "UTF8".to_owned(),
                 _ => return Err(Error::unsupported(format_args!("client_encoding {value}"), "Use UTF8.")),
             },
@@ -507,6 +508,7 @@ mod tests {
         assert_eq!(code("server_version", "9.6"), Err("55P02".to_owned()));
         assert_eq!(code("extra_float_digits", "4"), Err("22023".to_owned()));
         assert_eq!(code("client_encoding", "LATIN1"), Err("0A000".to_owned()));
+        assert_eq!(code("client_encoding", "'utf-8'"), Ok(()));
         assert_eq!(code("lock_timeout", "0"), Ok(()));
         assert_eq!(code("lock_timeout", "5s"), Err("0A000".to_owned()));
     }

@@ -113,8 +113,8 @@ impl Client {
                 writeln!(out, "→ {}", copy.finish(&mut self.session).await?).expect("text");
             }
             Execution::CopyOut(mut copy) => {
-                while let Some(data) = copy.next(&mut self.session).await? {
-                    out.push_str(std::str::from_utf8(&data).expect("text"));
+                while let Some(lines) = copy.next(&mut self.session).await? {
+                    lines.iter().for_each(|line| out.push_str(std::str::from_utf8(line).expect("text")));
                 }
                 writeln!(out, "→ {}", copy.tag()).expect("text");
             }

@@ -93,6 +93,8 @@ SELECT s.id, g FROM shop s JOIN generate_series(2, 3) AS g ON g = s.id ORDER BY 
 SELECT * FROM unnest(ARRAY[1,2,3], ARRAY['a','b']) AS u(x, y)
 SELECT * FROM unnest(ARRAY['x','y']) WITH ORDINALITY
 SELECT * FROM generate_series(3, 1, -1) WITH ORDINALITY AS g(v, n)
+SELECT * FROM unnest(ARRAY['x','y'], ARRAY[1,2,3]) WITH ORDINALITY AS t(a, b, n) ORDER BY n
+SELECT s.id, t.* FROM sale s, unnest(s.tags, ARRAY[7]) WITH ORDINALITY AS t(tag, seven, n) ORDER BY 1, n
 SELECT * FROM string_to_table('a,b,c', ',') AS t
 SELECT id, (SELECT count(*) FROM unnest(s.tags) t WHERE t > 'a') FROM sale s ORDER BY id
 SELECT id FROM sale s WHERE 'b' IN (SELECT t FROM unnest(s.tags) t) ORDER BY id

@@ -98,6 +98,7 @@ async fn copy_in_takes_many_pieces_and_copy_out_gives_them_back() {
     assert_eq!(sink.finish().await.expect("ends"), 10_000);
     let stream = client.copy_out("COPY t TO STDOUT").await.expect("begins");
     let pieces: Vec<Bytes> = stream.try_collect().await.expect("ends");
+    assert_eq!(pieces.len(), 10_000, "each row comes by itself");
     let text = String::from_utf8(pieces.concat()).expect("text");
     assert_eq!(text.lines().count(), 10_000);
     assert!(text.lines().any(|line| line == "1234\tvalue 34"));

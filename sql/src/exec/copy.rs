@@ -1,6 +1,6 @@
 //! COPY: lines to rows and rows to lines.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::write::{RowWriter, evaluate};
 use super::{Run, SelectStream};
@@ -123,6 +123,22 @@ impl CopyInState {
     }
 }
 
+/// Some lines of COPY TO.
+#[derive(Default)]
+pub struct CopyLines {
+    data: BytesMut,
+    /// Where each line ends.
+    ends: Vec<usize>,
+}
+
+impl CopyLines {
+    /// One line after another, each with its line feed. A line is a row, or the header.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.data[start..*end])
+    }
+}
+
 /// COPY TO under way.
 pub struct CopyOutState {
     stream: SelectStream,
@@ -154,10 +170,11 @@ impl CopyOutState {
         options: &CopyOptions,
         run: &Run,
         transaction: &mut dyn Transaction,
-    ) -> Result<Option<Bytes>, Error> {
-        let mut out = BytesMut::new();
+    ) -> Result<Option<CopyLines>, Error> {
+        let CopyLines { data: mut out, ends: mut line_ends } = CopyLines::default();
         if std::mem::take(&mut self.header_due) {
             write_record(plan.columns.iter().map(|column| Some(column.name.as_str())), options, &mut out);
+            line_ends.push(out.len());
         }
         if let Some(rows) = self.stream.next(plan, run, transaction).await? {
             let mut text = BytesMut::new();
@@ -172,9 +189,10 @@ impl CopyOutState {
                 }
                 let whole = std::str::from_utf8(&text).map_err(|_| Error::internal("text output is not UTF-8"))?;
                 write_record(ends.iter().map(|field| field.map(|(start, end)| &whole[start..end])), options, &mut out);
+                line_ends.push(out.len());
                 self.rows += 1;
             }
         }
-        Ok((!out.is_empty()).then(|| out.freeze()))
+        Ok((!line_ends.is_empty()).then_some(CopyLines { data: out, ends: line_ends }))
     }
 }

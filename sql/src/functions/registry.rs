@@ -264,6 +264,7 @@ const TABLE: &[Entry] = functions! {
     stable "pg_type_is_visible"(OID) -> BOOL, system::always_true;
     stable "pg_function_is_visible"(OID) -> BOOL, system::always_true;
     stable "pg_is_in_recovery"() -> BOOL, system::always_false;
+    stable "pg_advisory_unlock_all"() -> TEXT, system::empty_text;
     fixed "pg_encoding_to_char"(INT4) -> NAME, system::encoding_to_char;
     lenient "inet_server_addr"() -> TEXT, system::inet_none;
     lenient "inet_client_addr"() -> TEXT, system::inet_none;

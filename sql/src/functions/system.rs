@@ -125,6 +125,11 @@ pub(super) fn always_false(_: Context<'_>, _: &[Value]) -> Result<Value> {
     Ok(Value::Bool(false))
 }
 
+/// What PostgreSQL's functions without a result show.
+pub(super) fn empty_text(_: Context<'_>, _: &[Value]) -> Result<Value> {
+    Ok(Value::text(""))
+}
+
 pub(super) fn encoding_to_char(_: Context<'_>, a: &[Value]) -> Result<Value> {
     Ok(Value::text(if a[0].as_i64() == Some(6) { "UTF8" } else { "" }))
 }

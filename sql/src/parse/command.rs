@@ -67,6 +67,8 @@ impl Reader<'_> {
                 Ok(Statement::Deallocate(if self.word("ALL") { None } else { Some(self.identifier()?) }))
             }
             "DISCARD" => self.discard(),
+            "CLOSE" if self.word("ALL") => Ok(Statement::Discard("CURSORS")),
+            "UNLISTEN" if self.parser.consume_token(&Token::Mul) => Ok(Statement::Discard("CHANNELS")),
             "VACUUM" => self.maintenance("VACUUM"),
             "ANALYZE" | "ANALYSE" => self.maintenance("ANALYZE"),
             _ => {

@@ -109,6 +109,12 @@ pub(super) fn by_first_words(tokens: &[TokenWithSpan]) -> Option<Error> {
         pattern.len() <= words.len()
             && pattern.iter().zip(&words).all(|(expected, word)| expected.eq_ignore_ascii_case(word))
     };
+    // There are no cursors and no channels, so there is nothing to do; pools say this to sessions that they take back.
+    if matches(&["CLOSE", "ALL"])
+        || (matches(&["UNLISTEN"]) && tokens.get(1).is_some_and(|token| token.token == Token::Mul))
+    {
+        return None;
+    }
     let (_, name, hint) = REFUSED.iter().find(|(pattern, ..)| matches(pattern))?;
     Some(Error::unsupported(name, *hint))
 }

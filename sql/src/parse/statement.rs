@@ -104,7 +104,7 @@ pub enum Statement {
     },
     /// DEALLOCATE; `None` for ALL.
     Deallocate(Option<String>),
-    /// DISCARD, with what was named (`ALL`, `PLANS`, `SEQUENCES`, `TEMP`).
+    /// DISCARD, with what was named (`ALL`, `PLANS`, `SEQUENCES`, `TEMP`); CLOSE ALL (`CURSORS`) and UNLISTEN * (`CHANNELS`).
     Discard(&'static str),
     /// VACUUM or ANALYZE: nothing to do here.
     Maintenance {

@@ -71,6 +71,13 @@ impl Binder<'_> {
             ast::Expr::InSubquery { expr, subquery, negated } => self.in_subquery(expr, subquery, *negated),
             ast::Expr::Tuple(_) => Err(Error::unsupported("a row value here", "Name the columns one by one.")),
             ast::Expr::CompoundFieldAccess { root, access_chain } => {
+                if let Some((name, array)) = expanded(root, access_chain) {
+                    let mut arguments = vec![self.expression(array)?];
+                    if name == "generate_subscripts" {
+                        arguments.push(Typed::new(Expr::Constant(Value::Int32(1)), Type::Int32));
+                    }
+                    return self.set_returning(name, arguments);
+                }
                 let refused = || Error::unsupported("this form of a subscript", "Write array[n].");
                 let Some((ast::AccessExpr::Subscript(ast::Subscript::Index { index }), names)) =
                     access_chain.split_last()
@@ -238,7 +245,10 @@ impl Binder<'_> {
                 self.level.grouping = true;
                 Ok(Typed::new(Expr::Grouping(arguments.into_iter().map(|key| key.expr).collect()), Type::Int32))
             }
-            _ if name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_") => {
+            // Pools give up all locks of a session that they take back; there are none.
+            _ if (name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_"))
+                && name != "pg_advisory_unlock_all" =>
+            {
                 Err(Error::unsupported("an advisory lock", "Lock a row with SELECT ... FOR UPDATE."))
             }
             ("nextval" | "currval" | "setval" | "lastval", _) => {
@@ -493,4 +503,23 @@ pub(super) fn plain_argument(argument: &FunctionArg) -> Result<&ast::Expr, Error
             Err(Error::unsupported("a named argument", "Give the arguments in their order."))
         }
     }
+}
+
+/// `(information_schema._pg_expandarray(array)).x` and `.n`, the elements of an array and their numbers, by which JDBC asks for indexes: the
+/// function here that gives the same rows, and the array.
+fn expanded<'e>(root: &'e ast::Expr, access: &[ast::AccessExpr]) -> Option<(&'static str, &'e ast::Expr)> {
+    let (ast::Expr::Function(function), [ast::AccessExpr::Dot(ast::Expr::Identifier(field))]) =
+        (unnested(root), access)
+    else {
+        return None;
+    };
+    let parts: Vec<String> = function.name.0.iter().filter_map(|part| part.as_ident().map(fold)).collect();
+    let ([schema, name], FunctionArguments::List(list)) = (&parts[..], &function.args) else { return None };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] = &list.args[..] else { return None };
+    let name = match (schema.as_str(), name.as_str(), fold(field).as_str()) {
+        ("information_schema", "_pg_expandarray", "x") => "unnest",
+        ("information_schema", "_pg_expandarray", "n") => "generate_subscripts",
+        _ => return None,
+    };
+    Some((name, array))
 }

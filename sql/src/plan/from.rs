@@ -17,10 +17,11 @@ use crate::catalog::virtual_tables::VirtualTable;
 use crate::catalog::{PUBLIC, Table};
 use crate::error::{Error, SqlState};
 use crate::functions::{BinaryOp, resolve_binary};
+use crate::keywords;
 use crate::parse::{TableName, fold};
 use crate::session::Column;
 use crate::types::{Type, common_type};
-use crate::value::Value;
+use crate::value::{Array, Value};
 
 impl Relation {
     /// The relation that a stored table is.
@@ -113,7 +114,7 @@ impl Binder<'_> {
                 _ => Err(Error::unsupported("a named argument", "Give the arguments in their order.")),
             })
             .collect::<Result<Vec<_>, _>>()?;
-        if !is_set_returning(&name.name) {
+        if !is_set_returning(&name.name) && name.name != KEYWORDS {
             let error = Error::unsupported(
                 format_args!("the function {} in FROM", name.name),
                 "Functions in FROM are generate_series, generate_subscripts, string_to_table and unnest.",
@@ -138,16 +139,14 @@ impl Binder<'_> {
             if name == "unnest" { bound.into_iter().map(|array| vec![array]).collect() } else { vec![bound] };
         let mut arrays = calls.into_iter().map(|call| self.set_of(name, call)).collect::<Result<Vec<_>, _>>()?;
         let own = match alias {
+            _ if name == KEYWORDS => "word".to_owned(),
             Some(alias) if arrays.len() == 1 => fold(&alias.name),
             _ => name.to_owned(),
         };
         let mut columns: Vec<(String, Type)> =
             arrays.iter().map(|(_, element)| (own.clone(), element.clone())).collect();
         if ordinality {
-            let [(array, _)] = &arrays[..] else {
-                return Err(Error::unsupported("WITH ORDINALITY of several arrays", "Unnest one at a time."));
-            };
-            let numbers = self.subscripts(array.clone(), &Type::Int64)?;
+            let numbers = self.subscripts(arrays.iter().map(|(array, _)| array.clone()).collect(), &Type::Int64)?;
             arrays.push((numbers, Type::Int64));
             columns.push(("ordinality".to_owned(), Type::Int64));
         }
@@ -187,12 +186,16 @@ impl Binder<'_> {
         let count = arguments.len();
         let mut given = arguments.into_iter();
         match (name, count, given.next()) {
+            (KEYWORDS, 0, None) => {
+                let words = keywords::all().map(Value::text).collect();
+                Ok((Expr::Constant(Value::Array(Arc::new(Array::new(Type::Text, words)))), Type::Text))
+            }
             ("generate_series", 2 | 3, Some(start)) => self.series(start, given.collect()),
             ("unnest", 1, Some(Typed { expr, ty: Type::Array(element), .. })) => Ok((expr, *element)),
             ("generate_subscripts", 2, Some(Typed { expr, ty: Type::Array(_), .. })) => {
                 let dimension = given.next().ok_or_else(unknown)?;
                 match self.coerce(dimension, &Type::Int32, CastContext::Implicit)? {
-                    Expr::Constant(Value::Int32(1)) => Ok((self.subscripts(expr, &Type::Int32)?, Type::Int32)),
+                    Expr::Constant(Value::Int32(1)) => Ok((self.subscripts(vec![expr], &Type::Int32)?, Type::Int32)),
                     _ => {
                         Err(Error::unsupported("subscripts of another dimension than 1", "Arrays have one dimension."))
                     }
@@ -206,13 +209,14 @@ impl Binder<'_> {
         }
     }
 
-    /// The numbers of an array's elements.
-    fn subscripts(&mut self, array: Expr, ty: &Type) -> Result<Expr, Error> {
-        let count = match array {
-            Expr::Series(_) => Typed::new(array, Type::Array(Box::new(ty.clone()))),
-            array => Typed::new(array, Type::Array(Box::new(Type::Text))),
-        };
-        let stop = self.call("cardinality", vec![count])?;
+    /// The numbers of the elements of the longest of some arrays.
+    fn subscripts(&mut self, arrays: Vec<Expr>, ty: &Type) -> Result<Expr, Error> {
+        let counts = arrays.into_iter().map(|array| {
+            let element = if matches!(array, Expr::Series(_)) { ty.clone() } else { Type::Text };
+            self.call("cardinality", vec![Typed::new(array, Type::Array(Box::new(element)))])
+        });
+        let counts = counts.collect::<Result<Vec<_>, _>>()?;
+        let stop = self.named_call("greatest", counts)?;
         let stop = self.coerce(stop, ty, CastContext::Implicit)?;
         let one = if *ty == Type::Int64 { Value::Int64(1) } else { Value::Int32(1) };
         let one = Expr::Constant(one);
@@ -317,6 +321,9 @@ impl Binder<'_> {
 }
 
 /// Whether a function gives a set of rows.
+/// PostgreSQL's function of the words of its grammar, by which JDBC finds those to quote. Here it has the words alone, and stands in FROM only.
+const KEYWORDS: &str = "pg_get_keywords";
+
 pub(super) fn is_set_returning(name: &str) -> bool {
     matches!(name, "generate_series" | "unnest" | "generate_subscripts" | "string_to_table")
 }

@@ -550,7 +550,8 @@ fn unknown(text: &str) -> Typed {
     Typed::new(Expr::Constant(Value::text(text)), Type::Unknown)
 }
 
-/// A numeric literal: the smallest of integer, bigint and numeric that holds it.
+/// A numeric literal: the smallest of integer, bigint and numeric that holds it. What is written with an exponent and is no `numeric` here is
+/// taken for a double, as drivers write these; without one, digits would be lost that somebody wrote.
 fn number(text: &str) -> Result<Typed, Error> {
     let digits = text.replace('_', "");
     if let Ok(value) = digits.parse::<i32>() {
@@ -559,8 +560,16 @@ fn number(text: &str) -> Result<Typed, Error> {
     if let Ok(value) = digits.parse::<i64>() {
         return Ok(Typed::new(Expr::Constant(Value::Int64(value)), Type::Int64));
     }
-    let value = Numeric::parse(&digits)?;
-    Ok(Typed::new(Expr::Constant(Value::Numeric(value)), Type::Numeric(None)))
+    let error = match Numeric::parse(&digits) {
+        Ok(value) => return Ok(Typed::new(Expr::Constant(Value::Numeric(value)), Type::Numeric(None))),
+        Err(error) => error,
+    };
+    match digits.parse::<f64>() {
+        Ok(value) if digits.contains(['e', 'E']) && value.is_finite() && value != 0.0 => {
+            Ok(Typed::new(Expr::Constant(Value::Float8(value)), Type::Float8))
+        }
+        _ => Err(error),
+    }
 }
 
 fn binary_operator(op: &BinaryOperator) -> Result<BinaryOp, Error> {

@@ -1,6 +1,6 @@
-//! A catalog query of JDBC that needs a function of rows of pairs, in a form without it.
+//! Catalog queries of JDBC that need a function of rows of pairs, in a form without it.
 //!
-//! It is recognised by what it is made of; a query that differs is planned, or refused, like any other.
+//! They are recognised by what they are made of; a query that differs is planned, or refused, like any other.
 
 use sqlparser::ast;
 
@@ -14,20 +14,26 @@ const EXPANDED_KEYS: [(&str, &str); 3] = [
     ("result.a_attnum = (result.keys).x", "result.keys IS NOT NULL"),
 ];
 
-/// JDBC's question for primary keys in a form that can be planned; `None` for all other queries.
+/// The same for `getBestRowIdentifier`, which wants the columns of the key in any order.
+const JOINED_KEYS: [(&str, &str); 2] = [
+    ("information_schema._pg_expandarray(i.indkey) as keys", "i.indkey AS keys"),
+    ("a.attnum = (i.keys).x", "a.attnum = ANY (i.keys)"),
+];
+
+/// JDBC's questions for primary keys in a form that can be planned; `None` for all other queries.
 pub fn without_expanded_keys(query: &ast::Query) -> Option<Box<ast::Query>> {
-    // Its relations are in a subquery, which is all of its FROM.
     let ast::SetExpr::Select(select) = &*query.body else { return None };
-    let [ast::TableWithJoins { relation: ast::TableFactor::Derived { alias: Some(alias), .. }, joins }] =
-        &select.from[..]
-    else {
-        return None;
+    let [ast::TableWithJoins { relation, joins }] = &select.from[..] else { return None };
+    // A subquery with this name is all of its FROM, or is joined last.
+    let subquery = joins.last().map_or(relation, |join| &join.relation);
+    let ast::TableFactor::Derived { alias: Some(alias), .. } = subquery else { return None };
+    let changes: &[(&str, &str)] = match (joins.len(), alias.name.value.to_ascii_lowercase().as_str()) {
+        (0, "result") => &EXPANDED_KEYS,
+        (3, "i") => &JOINED_KEYS,
+        _ => return None,
     };
-    if !joins.is_empty() || !alias.name.value.eq_ignore_ascii_case("result") {
-        return None;
-    }
     let mut text = query.to_string();
-    for (from, to) in EXPANDED_KEYS {
+    for (from, to) in changes {
         // Compared without regard to case, which ASCII letters can be without a change of length.
         let at = text.to_ascii_lowercase().find(from)?;
         text.replace_range(at..at + from.len(), to);
@@ -63,5 +69,11 @@ mod tests {
         let text = rewritten(sent).expect("recognised");
         assert!(!text.contains("_pg_expandarray") && text.contains("result.keys IS NOT NULL"), "{text}");
         assert_eq!(rewritten("SELECT * FROM (SELECT 1) result"), None);
+        let sent = "SELECT a.attname, a.atttypid, atttypmod FROM pg_catalog.pg_class ct   JOIN pg_catalog.pg_attribute a ON (ct.oid = a.attrelid) \
+            JOIN pg_catalog.pg_namespace n ON (ct.relnamespace = n.oid)   JOIN (SELECT i.indexrelid, i.indrelid, i.indisprimary, \
+            information_schema._pg_expandarray(i.indkey) AS keys         FROM pg_catalog.pg_index i) i \
+            ON (a.attnum = (i.keys).x AND a.attrelid = i.indrelid) WHERE true  AND ct.relname = 'orders' AND i.indisprimary  ORDER BY a.attnum ";
+        let text = rewritten(sent).expect("recognised");
+        assert!(text.contains("a.attnum = ANY(i.keys)"), "{text}");
     }
 }

@@ -5,8 +5,6 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::Session;
 use super::api::{Column, CommandTag, CopyFormat, Row};
 use super::cancel::{Interrupt, Live, interruptible};
@@ -14,7 +12,7 @@ use super::prepared::Compiled;
 use super::statement::{End, interrupted, valid};
 use super::transaction::{Block, Open};
 use crate::error::{Error, SqlState};
-use crate::exec::copy::{CopyInState, CopyOutState};
+use crate::exec::copy::{CopyInState, CopyLines, CopyOutState};
 use crate::exec::{Run, SelectStream};
 use crate::plan::Body;
 
@@ -209,11 +207,11 @@ impl CopyOut {
         }
     }
 
-    /// The next piece of the data: whole lines. `None` at the end.
+    /// The next lines. `None` at the end.
     ///
     /// # Errors
     /// What the query reports; its transaction has failed or ended then.
-    pub async fn next(&mut self, session: &mut Session) -> Result<Option<Bytes>, Error> {
+    pub async fn next(&mut self, session: &mut Session) -> Result<Option<CopyLines>, Error> {
         if self.done {
             return Ok(None);
         }

@@ -100,6 +100,8 @@ impl Session {
                 CommandTag::plain("DISCARD PLANS")
             }
             "SEQUENCES" => CommandTag::plain("DISCARD SEQUENCES"),
+            "CURSORS" => CommandTag::plain("CLOSE CURSOR ALL"),
+            "CHANNELS" => CommandTag::plain("UNLISTEN"),
             _ => CommandTag::plain("DISCARD TEMP"),
         })
     }
