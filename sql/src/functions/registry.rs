@@ -311,6 +311,7 @@ const TABLE: &[Entry] = functions! {
     stable "pg_get_serial_sequence"(TEXT, TEXT) -> TEXT, catalog::nothing;
     stable "pg_relation_is_publishable"(Type::Regclass) -> BOOL, catalog::is_publishable;
     stable "pg_table_size"(Type::Regclass) -> INT8, catalog::nothing;
+    stable "pg_stat_get_numscans"(OID) -> INT8, catalog::nothing;
     stable "pg_relation_size"(Type::Regclass) -> INT8, catalog::nothing;
     stable "pg_relation_size"(Type::Regclass, TEXT) -> INT8, catalog::nothing;
     stable "pg_total_relation_size"(Type::Regclass) -> INT8, catalog::nothing;

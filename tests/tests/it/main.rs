@@ -8,6 +8,7 @@ mod copies;
 mod demo;
 mod differential;
 mod documentation;
+mod drivers;
 mod in_doubt;
 mod kills;
 mod lifecycle;

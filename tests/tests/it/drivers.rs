@@ -1,0 +1,104 @@
+//! The drivers that applications use, as they are published: what they write they read back, and what they ask about the database is answered.
+//!
+//! Each has a program in `tests/drivers/`, which ends with an error at the first thing that is not as it should be. The programs pass on PostgreSQL
+//! too: `PGHOST=… PGPORT=… PGUSER=… PGDATABASE=… PROGRAM` runs one by hand. Here all run at once, on all gateways of one grid.
+//! `scripts/install-prerequisites test` has put the drivers where this looks for them.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use futures::future::join_all;
+use quorate_tests::grid::{DATABASE, Grid};
+use tokio::process::Command;
+
+/// How long a program may take: many times what it does take.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Where else than in Debian's place JDBC's driver may be.
+const JDBC: [&str; 2] = ["/usr/share/java/postgresql.jar", "/usr/share/java/postgresql-jdbc/postgresql.jar"];
+
+/// Whether the server knows SAVEPOINT; until it does, the programs that need it do not run.
+const SAVEPOINTS: bool = false;
+
+/// The programs with their arguments.
+const PROGRAMS: &[&[&str]] = &[
+    &["Jdbc.java"],
+    &["sqlalchemy_.py", "psycopg2"],
+    &["sqlalchemy_.py", "asyncpg"],
+    &["django_.py"],
+    &["psycopg3.py"],
+    &["asyncpg_.py"],
+    &["psycopg2_.py"],
+    &["node_postgres.js"],
+];
+
+/// Those that set savepoints, by themselves or through the driver.
+const PROGRAMS_WITH_SAVEPOINTS: &[&[&str]] =
+    &[&["sqlalchemy_.py", "psycopg"], &["savepoints.py"], &["Jdbc.java", "savepoints"]];
+
+/// What `scripts/install-prerequisites` fills.
+fn installed() -> PathBuf {
+    PathBuf::from(std::env::var_os("HOME").expect("there is a home")).join(".cache/quorate/drivers")
+}
+
+/// The command that runs a program.
+fn command(program: &[&str]) -> Command {
+    let mut command = match Path::new(program[0]).extension().and_then(|extension| extension.to_str()) {
+        Some("py") => Command::new(installed().join("python/bin/python")),
+        Some("js") => {
+            let mut node = Command::new("node");
+            node.env("NODE_PATH", format!("{}:/usr/share/nodejs", installed().join("node/node_modules").display()));
+            node
+        }
+        _ => {
+            let places = JDBC.map(PathBuf::from).into_iter().chain([installed().join("postgresql.jar")]);
+            let jar = places.into_iter().find(|jar| jar.exists()).expect("PostgreSQL's JDBC driver is installed");
+            let mut java = Command::new("java");
+            java.args(["-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8", "-cp"]).arg(jar);
+            java
+        }
+    };
+    command.args(program).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("drivers"));
+    // No compiled Python is left in the source.
+    command.env("PYTHONDONTWRITEBYTECODE", "1").stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// Runs a program on a gateway; what it said, if it failed.
+async fn run(program: &[&str], port: u16) -> Result<(), String> {
+    let mut command = command(program);
+    command.envs([
+        ("PGHOST", "127.0.0.1"),
+        ("PGPORT", &port.to_string()),
+        ("PGUSER", "quorate"),
+        ("PGDATABASE", DATABASE),
+    ]);
+    match tokio::time::timeout(LIMIT, command.output()).await {
+        Ok(Ok(output)) if output.status.success() => Ok(()),
+        Ok(Ok(output)) => {
+            let (out, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            Err(format!("{}\n{out}{errors}", output.status))
+        }
+        Ok(Err(error)) => Err(format!("cannot be run: {error}; `make test` installs what it needs")),
+        Err(_) => Err(format!("is not done after {} s", LIMIT.as_secs())),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn published_drivers_read_what_they_wrote_and_find_their_way_about() {
+    let mut grid = Grid::start().await;
+    let ports: Vec<u16> = (1..=grid.size()).map(|number| grid.instance(number).sql_port).collect();
+    let with_savepoints = if SAVEPOINTS { PROGRAMS_WITH_SAVEPOINTS } else { &[] };
+    let programs: Vec<&[&str]> = PROGRAMS.iter().chain(with_savepoints).copied().collect();
+    let outcomes = join_all(programs.iter().zip(ports.iter().cycle()).map(|(program, port)| run(program, *port))).await;
+    let mut report = String::new();
+    for (program, outcome) in programs.iter().zip(outcomes) {
+        if let Err(failure) = outcome {
+            writeln!(report, "{}: {failure}", program.join(" ")).unwrap();
+        }
+    }
+    assert!(report.is_empty(), "{report}");
+    grid.finish().await;
+}
