@@ -266,14 +266,18 @@ public class Jdbc {
             List.of("b 1 jdbc_meta_pkey", "a 2 jdbc_meta_pkey"),
             texts(meta.getPrimaryKeys(null, null, "jdbc_meta"), "COLUMN_NAME", "KEY_SEQ", "PK_NAME"),
             "primary key");
-        same(List.of("b 1", "a 2"), texts(meta.getIndexInfo(null, null, "jdbc_meta", true, false), "COLUMN_NAME", "ORDINAL_POSITION"), "indexes");
+        same(
+            List.of("b 1", "a 2"),
+            texts(meta.getIndexInfo(null, null, "jdbc_meta", true, false), "COLUMN_NAME", "ORDINAL_POSITION"),
+            "indexes");
         same(List.of(), texts(meta.getImportedKeys(null, null, "jdbc_meta"), "FK_NAME"), "imported keys");
         same(List.of(), texts(meta.getExportedKeys(null, null, "jdbc_meta"), "FK_NAME"), "exported keys");
         same(true, texts(meta.getSchemas(), "TABLE_SCHEM").contains("public"), "schemas");
-        same(List.of(System.getenv("PGDATABASE")), texts(meta.getCatalogs(), "TABLE_CAT").stream().filter(System.getenv("PGDATABASE")::equals).toList(), "catalogs");
+        same(true, texts(meta.getCatalogs(), "TABLE_CAT").contains(System.getenv("PGDATABASE")), "catalogs");
         same(true, texts(meta.getTypeInfo(), "TYPE_NAME").containsAll(List.of("int4", "text", "numeric", "uuid")), "types");
         same(true, texts(meta.getTableTypes(), "TABLE_TYPE").contains("TABLE"), "types of tables");
-        same(List.of("a", "b"), texts(meta.getBestRowIdentifier(null, null, "jdbc_meta", DatabaseMetaData.bestRowSession, false), "COLUMN_NAME").stream().sorted().toList(), "row identifier");
+        var row = meta.getBestRowIdentifier(null, null, "jdbc_meta", DatabaseMetaData.bestRowSession, false);
+        same(List.of("a", "b"), texts(row, "COLUMN_NAME"), "row identifier");
         meta.getFunctions(null, "pg_catalog", "lower").close();
         meta.getProcedures(null, null, "%").close();
         meta.getTablePrivileges(null, "public", "jdbc_meta").close();
@@ -306,7 +310,8 @@ public class Jdbc {
                         + " WHERE t.typname IS NOT NULL AND (c.relkind IS NULL OR c.relkind = 'c') AND (et.typcategory IS NULL OR et.typcategory <> 'C')",
                     "SELECT c.oid,c.*,d.description,pg_catalog.pg_get_expr(c.relpartbound, c.oid) as partition_expr,"
                         + " pg_catalog.pg_get_partkeydef(c.oid) as partition_key FROM pg_catalog.pg_class c LEFT OUTER JOIN pg_catalog.pg_description d"
-                        + " ON d.objoid=c.oid AND d.objsubid=0 AND d.classoid='pg_class'::regclass WHERE c.relnamespace=2200 AND c.relkind not in ('i','I','c')",
+                        + " ON d.objoid=c.oid AND d.objsubid=0 AND d.classoid='pg_class'::regclass"
+                        + " WHERE c.relnamespace=2200 AND c.relkind not in ('i','I','c')",
                     "SELECT c.relname,a.*,pg_catalog.pg_get_expr(ad.adbin, ad.adrelid, true) as def_value,dsc.description,dep.objid"
                         + " FROM pg_catalog.pg_attribute a INNER JOIN pg_catalog.pg_class c ON (a.attrelid=c.oid)"
                         + " LEFT OUTER JOIN pg_catalog.pg_attrdef ad ON (a.attrelid=ad.adrelid AND a.attnum = ad.adnum)"
@@ -388,7 +393,8 @@ public class Jdbc {
         connection.setAutoCommit(true);
         connection.setReadOnly(false);
         statement.setQueryTimeout(1);
-        refused("57014", () -> statement.executeQuery("SELECT count(*) FROM generate_series(1, 3000) a, generate_series(1, 3000) b, generate_series(1, 3000) c"));
+        String endless = "SELECT count(*) FROM generate_series(1, 3000) a, generate_series(1, 3000) b, generate_series(1, 3000) c";
+        refused("57014", () -> statement.executeQuery(endless));
         statement.setQueryTimeout(0);
         same(true, connection.isValid(5), "the connection goes on");
     }
