@@ -21,18 +21,21 @@ const JDBC: [&str; 2] = ["/usr/share/java/postgresql.jar", "/usr/share/java/post
 
 /// Whether the server knows SAVEPOINT; until it does, the programs that need it do not run.
 const SAVEPOINTS: bool = false;
+/// Whether the server knows `set_config`, and `generate_subscripts` of a parameter; until it does, neither do those over asyncpg.
+const ASYNCPG: bool = false;
 
 /// The programs with their arguments.
 const PROGRAMS: &[&[&str]] = &[
     &["Jdbc.java"],
     &["sqlalchemy_.py", "psycopg2"],
-    &["sqlalchemy_.py", "asyncpg"],
     &["django_.py"],
     &["psycopg3.py"],
-    &["asyncpg_.py"],
     &["psycopg2_.py"],
     &["node_postgres.js"],
 ];
+
+/// Those over asyncpg.
+const PROGRAMS_OVER_ASYNCPG: &[&[&str]] = &[&["sqlalchemy_.py", "asyncpg"], &["asyncpg_.py"]];
 
 /// Those that set savepoints, by themselves or through the driver.
 const PROGRAMS_WITH_SAVEPOINTS: &[&[&str]] =
@@ -91,7 +94,8 @@ async fn published_drivers_read_what_they_wrote_and_find_their_way_about() {
     let mut grid = Grid::start().await;
     let ports: Vec<u16> = (1..=grid.size()).map(|number| grid.instance(number).sql_port).collect();
     let with_savepoints = if SAVEPOINTS { PROGRAMS_WITH_SAVEPOINTS } else { &[] };
-    let programs: Vec<&[&str]> = PROGRAMS.iter().chain(with_savepoints).copied().collect();
+    let over_asyncpg = if ASYNCPG { PROGRAMS_OVER_ASYNCPG } else { &[] };
+    let programs: Vec<&[&str]> = PROGRAMS.iter().chain(with_savepoints).chain(over_asyncpg).copied().collect();
     let outcomes = join_all(programs.iter().zip(ports.iter().cycle()).map(|(program, port)| run(program, *port))).await;
     let mut report = String::new();
     for (program, outcome) in programs.iter().zip(outcomes) {
