@@ -114,7 +114,7 @@ def read(session):
 def change(session):
     amara = session.scalars(sa.select(Author).where(Author.name == "Amara").with_for_update()).one()
     amara.name = "Amara O."
-    books = session.scalars(sa.select(Book).where(Book.author_id == amara.id)).all()
+    books = session.scalars(sa.select(Book).where(Book.author_id == amara.id).order_by(Book.number)).all()
     session.delete(books[0])
     updated = session.execute(sa.update(Book).values(price=Book.price + 1).returning(Book.price)).scalars().all()
     assert decimal.Decimal("1.00") in updated, updated
