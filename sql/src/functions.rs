@@ -55,6 +55,11 @@ pub trait EvalContext: Send + Sync {
     fn format(&self) -> &FormatSettings;
     /// The value of a setting, as SHOW prints it; `None` if there is none of that name.
     fn setting(&self, name: &str) -> Option<String>;
+    /// Asks for a setting to be changed once the statement has ended well; its value then, as SHOW prints it.
+    ///
+    /// # Errors
+    /// 42704 for an unknown name, 22023 for a value that makes no sense, 55P02 for what cannot be changed.
+    fn change_setting(&self, name: &str, value: &str, local: bool) -> Result<String, Error>;
     /// The database connected to.
     fn database(&self) -> &str;
     /// The current user.

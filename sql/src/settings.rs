@@ -8,7 +8,7 @@ mod described;
 mod known;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Error, SqlState};
@@ -57,6 +57,40 @@ impl View {
     /// How values are read and printed.
     pub fn format(&self) -> &FormatSettings {
         &self.0.format
+    }
+
+    /// What a setting would be after a change, as SHOW prints it.
+    ///
+    /// # Errors
+    /// As [`Settings::set`].
+    pub fn changed(&self, name: &str, value: &str) -> Result<String, Error> {
+        let (mut values, name) = (Values::clone(&self.0), name.to_lowercase());
+        values.set(&name, value)?;
+        Ok(values.get(&name).unwrap_or_default())
+    }
+}
+
+/// A change of a setting that a statement asked for: to be made when it has ended well.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    scope: SetScope,
+    name: String,
+    value: String,
+}
+
+/// The changes that one statement asks for, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes(Arc<Mutex<Vec<Wish>>>);
+
+impl Wishes {
+    /// Adds one.
+    pub fn push(&self, scope: SetScope, name: &str, value: &str) {
+        let wish = Wish { scope, name: name.to_lowercase(), value: value.to_owned() };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(wish);
+    }
+
+    fn take(&self) -> Vec<Wish> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -121,6 +155,17 @@ impl Settings {
             change(&mut self.pending, &self.initial)?;
         }
         Ok(())
+    }
+
+    /// Makes the changes that a statement asked for.
+    ///
+    /// # Errors
+    /// As [`Settings::set`]; not expected, as each was tried when it was asked for.
+    pub fn fulfil(&mut self, wishes: &Wishes) -> Result<(), Error> {
+        wishes
+            .take()
+            .into_iter()
+            .try_for_each(|wish| self.set(wish.scope, &wish.name, &SetValue::Values(vec![wish.value])))
     }
 
     /// RESET, or RESET ALL with `None`.

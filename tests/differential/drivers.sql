@@ -66,3 +66,12 @@ CLOSE ALL
 UNLISTEN *
 -- psycopg2: floats are written into the statement.
 SELECT (-1e+300)::double precision, 5e-324::double precision, 1.7976931348623157e+308 > 1.5::double precision
+-- asyncpg: before it asks about a type.
+SELECT set_config('jit', 'off', false) AS new
+SELECT set_config('TimeZone', 'Europe/Berlin', true), set_config('application_name', 'x', false)
+SHOW application_name
+SELECT set_config('no_such', 'x', false)
+SELECT set_config('statement_timeout', 'soon', false)
+-- SQLAlchemy: the columns of constraints, by a dimension that is not known when the query is planned.
+SELECT generate_subscripts(ARRAY['a', 'b'], d) FROM (VALUES (1), (2)) AS v(d)
+SELECT d, s FROM (VALUES (1), (2)) AS v(d), generate_subscripts(ARRAY['a', 'b'], d) AS s

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use crate::catalog::virtual_tables::{self, VirtualTable};
 use crate::catalog::{Catalog, PUBLIC};
+use crate::error::Error;
 use crate::format::FormatSettings;
 use crate::functions::EvalContext;
-use crate::settings::{SERVER_VERSION, View};
+use crate::parse::SetScope;
+use crate::settings::{SERVER_VERSION, View, Wishes};
 
 /// The session as one statement sees it. Cheap to make: it shares what it can.
 #[derive(Clone)]
@@ -19,6 +21,8 @@ pub struct StatementContext {
     pub format: FormatSettings,
     /// All settings.
     pub settings: View,
+    /// Changes of settings that the statement asks for.
+    pub wishes: Wishes,
     /// Who and where.
     pub identity: Arc<Identity>,
     /// The tables, for `regclass`.
@@ -51,6 +55,12 @@ impl EvalContext for StatementContext {
 
     fn setting(&self, name: &str) -> Option<String> {
         self.settings.get(name)
+    }
+
+    fn change_setting(&self, name: &str, value: &str, local: bool) -> Result<String, Error> {
+        let shown = self.settings.changed(name, value)?;
+        self.wishes.push(if local { SetScope::Local } else { SetScope::Session }, name, value);
+        Ok(shown)
     }
 
     fn database(&self) -> &str {

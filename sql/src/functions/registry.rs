@@ -252,6 +252,7 @@ const TABLE: &[Entry] = functions! {
     stable "pg_backend_pid"() -> INT4, system::backend_pid;
     stable "current_setting"(TEXT) -> TEXT, system::current_setting;
     stable "current_setting"(TEXT, BOOL) -> TEXT, system::current_setting;
+    volatile "set_config"(TEXT, TEXT, BOOL) -> TEXT, system::set_config;
     volatile "gen_random_uuid"() -> Type::Uuid, system::gen_random_uuid;
     lenient "format_type"(OID, INT4) -> TEXT, system::format_type_function;
     fixed "quote_ident"(TEXT) -> TEXT, system::quote_ident_function;

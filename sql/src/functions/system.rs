@@ -108,6 +108,12 @@ pub(super) fn current_setting(context: Context<'_>, a: &[Value]) -> Result<Value
     }
 }
 
+/// `set_config(name, value, is_local)`
+pub(super) fn set_config(context: Context<'_>, a: &[Value]) -> Result<Value> {
+    let [Value::Text(name), Value::Text(value), local] = a else { return Ok(Value::Null) };
+    context.change_setting(name, value, *local == Value::Bool(true)).map(Value::text)
+}
+
 /// `to_regclass(text)`: NULL where the cast would fail.
 pub(super) fn to_regclass(context: Context<'_>, a: &[Value]) -> Result<Value> {
     Ok(context.relation_oid(a[0].as_str().unwrap_or("")).map_or(Value::Null, Value::Oid))

@@ -36,6 +36,10 @@ impl EvalContext for TestContext {
         (name == "TimeZone").then(|| self.format.time_zone.name().to_owned())
     }
 
+    fn change_setting(&self, _: &str, value: &str, _: bool) -> Result<String, Error> {
+        Ok(value.to_owned())
+    }
+
     fn database(&self) -> &str {
         "demo"
     }

@@ -192,14 +192,12 @@ impl Binder<'_> {
             }
             ("generate_series", 2 | 3, Some(start)) => self.series(start, given.collect()),
             ("unnest", 1, Some(Typed { expr, ty: Type::Array(element), .. })) => Ok((expr, *element)),
-            ("generate_subscripts", 2, Some(Typed { expr, ty: Type::Array(_), .. })) => {
+            ("generate_subscripts", 2, Some(array @ Typed { ty: Type::Array(_), .. })) => {
                 let dimension = given.next().ok_or_else(unknown)?;
-                match self.coerce(dimension, &Type::Int32, CastContext::Implicit)? {
-                    Expr::Constant(Value::Int32(1)) => Ok((self.subscripts(vec![expr], &Type::Int32)?, Type::Int32)),
-                    _ => {
-                        Err(Error::unsupported("subscripts of another dimension than 1", "Arrays have one dimension."))
-                    }
-                }
+                // NULL, and so no rows, for another dimension than the one that arrays have.
+                let stop = self.call("array_upper", vec![array, dimension])?;
+                let stop = self.coerce(stop, &Type::Int32, CastContext::Implicit)?;
+                Ok((self.count_to(stop, &Type::Int32)?, Type::Int32))
             }
             ("string_to_table", 2 | 3, Some(text)) => {
                 let arguments = std::iter::once(text).chain(given).collect();
@@ -218,6 +216,11 @@ impl Binder<'_> {
         let counts = counts.collect::<Result<Vec<_>, _>>()?;
         let stop = self.named_call("greatest", counts)?;
         let stop = self.coerce(stop, ty, CastContext::Implicit)?;
+        self.count_to(stop, ty)
+    }
+
+    /// The numbers from 1.
+    fn count_to(&mut self, stop: Expr, ty: &Type) -> Result<Expr, Error> {
         let one = if *ty == Type::Int64 { Value::Int64(1) } else { Value::Int32(1) };
         let one = Expr::Constant(one);
         let add = resolve_binary(BinaryOp::Add, ty, ty)?;

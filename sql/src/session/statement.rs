@@ -18,7 +18,7 @@ use crate::exec::copy::{CopyInState, CopyOutState};
 use crate::exec::{Run, SelectStream, StatementContext, change, ddl, insert, memory};
 use crate::parse::Statement;
 use crate::plan::{Body, Plan};
-use crate::settings::View;
+use crate::settings::{View, Wishes};
 use crate::storage::{Database, ReadExtent, Transaction};
 use crate::value::Value;
 
@@ -61,6 +61,7 @@ impl Surroundings {
             statement_timestamp: self.statement_timestamp,
             format,
             settings: self.settings.clone(),
+            wishes: Wishes::default(),
             identity: self.identity.clone(),
             catalog: catalog.clone(),
         }
@@ -227,6 +228,7 @@ impl Session {
         };
         open.answered += 1;
         self.open = Some(open);
+        self.settings.fulfil(&run.context.wishes).map_err(|error| (error, None))?;
         if commits && outcome.is_complete() {
             self.commit().await.map_err(|error| (error, repeat))?;
         }

@@ -89,7 +89,9 @@ impl RowStream {
                 }
             });
             // Boxed, since most results are complete before this is asked.
-            match Box::pin(batch).await? {
+            let batch = Box::pin(batch).await?;
+            session.settings.fulfil(&run.context.wishes)?;
+            match batch {
                 Some(batch) => {
                     self.ready = batch.into_iter();
                     self.more = Some(more);
@@ -226,6 +228,7 @@ impl CopyOut {
             }
         };
         let data = session.continued(&mut self.live, work).await?;
+        session.settings.fulfil(&self.run.context.wishes)?;
         if data.is_none() {
             self.done = true;
             session.finish_live(&self.live).await?;

@@ -19,27 +19,20 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Where else than in Debian's place JDBC's driver may be.
 const JDBC: [&str; 2] = ["/usr/share/java/postgresql.jar", "/usr/share/java/postgresql-jdbc/postgresql.jar"];
 
-/// Whether the server knows SAVEPOINT; until it does, the programs that need it do not run.
-const SAVEPOINTS: bool = false;
-/// Whether the server knows `set_config`, and `generate_subscripts` of a parameter; until it does, neither do those over asyncpg.
-const ASYNCPG: bool = false;
-
 /// The programs with their arguments.
 const PROGRAMS: &[&[&str]] = &[
     &["Jdbc.java"],
+    &["Jdbc.java", "savepoints"],
+    &["sqlalchemy_.py", "psycopg"],
     &["sqlalchemy_.py", "psycopg2"],
+    &["sqlalchemy_.py", "asyncpg"],
     &["django_.py"],
     &["psycopg3.py"],
     &["psycopg2_.py"],
+    &["asyncpg_.py"],
+    &["savepoints.py"],
     &["node_postgres.js"],
 ];
-
-/// Those over asyncpg.
-const PROGRAMS_OVER_ASYNCPG: &[&[&str]] = &[&["sqlalchemy_.py", "asyncpg"], &["asyncpg_.py"]];
-
-/// Those that set savepoints, by themselves or through the driver.
-const PROGRAMS_WITH_SAVEPOINTS: &[&[&str]] =
-    &[&["sqlalchemy_.py", "psycopg"], &["savepoints.py"], &["Jdbc.java", "savepoints"]];
 
 /// What `scripts/install-prerequisites` fills.
 fn installed() -> PathBuf {
@@ -69,20 +62,8 @@ fn command(program: &[&str]) -> Command {
     command
 }
 
-/// Runs a program on a gateway, and again when it ended because a leader changed, as may happen on a busy machine: it begins by dropping its tables.
-/// What it said, if it failed.
+/// Runs a program on a gateway. What it said, if it failed.
 async fn run(program: &[&str], port: u16) -> Result<(), String> {
-    let mut outcome = run_once(program, port).await;
-    for _ in 0..2 {
-        if !outcome.as_ref().is_err_and(|said| said.contains("TT005")) {
-            break;
-        }
-        outcome = run_once(program, port).await;
-    }
-    outcome
-}
-
-async fn run_once(program: &[&str], port: u16) -> Result<(), String> {
     let mut command = command(program);
     command.envs([
         ("PGHOST", "127.0.0.1"),
@@ -105,12 +86,9 @@ async fn run_once(program: &[&str], port: u16) -> Result<(), String> {
 async fn published_drivers_read_what_they_wrote_and_find_their_way_about() {
     let mut grid = Grid::start().await;
     let ports: Vec<u16> = (1..=grid.size()).map(|number| grid.instance(number).sql_port).collect();
-    let with_savepoints = if SAVEPOINTS { PROGRAMS_WITH_SAVEPOINTS } else { &[] };
-    let over_asyncpg = if ASYNCPG { PROGRAMS_OVER_ASYNCPG } else { &[] };
-    let programs: Vec<&[&str]> = PROGRAMS.iter().chain(with_savepoints).chain(over_asyncpg).copied().collect();
-    let outcomes = join_all(programs.iter().zip(ports.iter().cycle()).map(|(program, port)| run(program, *port))).await;
+    let outcomes = join_all(PROGRAMS.iter().zip(ports.iter().cycle()).map(|(program, port)| run(program, *port))).await;
     let mut report = String::new();
-    for (program, outcome) in programs.iter().zip(outcomes) {
+    for (program, outcome) in PROGRAMS.iter().zip(outcomes) {
         if let Err(failure) = outcome {
             writeln!(report, "{}: {failure}", program.join(" ")).unwrap();
         }
