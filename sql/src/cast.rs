@@ -40,6 +40,11 @@ impl Cast {
         self.identity
     }
 
+    /// Whether it was asked for by `CAST` or `::`.
+    pub(crate) fn is_explicit(&self) -> bool {
+        self.explicit
+    }
+
     /// Whether the result depends on nothing but the value (not on the time zone, the catalog or the clock).
     pub fn is_immutable(&self) -> bool {
         let depends = |ty: &Type| matches!(ty, Type::TimestampTz(_) | Type::Regclass);

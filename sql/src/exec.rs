@@ -8,6 +8,7 @@ mod aggregate;
 pub mod context;
 pub mod copy;
 pub mod ddl;
+mod pushdown;
 pub mod relational;
 mod select;
 mod source;

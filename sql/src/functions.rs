@@ -25,6 +25,8 @@ mod strings;
 mod system;
 mod time_format;
 
+use serde::{Deserialize, Serialize};
+
 use crate::cast::Cast;
 use crate::error::Error;
 use crate::format::FormatSettings;
@@ -110,7 +112,7 @@ pub enum Volatility {
 }
 
 /// The operators with two operands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum BinaryOp {
     /// `+`
     Add,
@@ -234,7 +236,7 @@ impl BinaryOp {
 }
 
 /// The operators with one operand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum UnaryOp {
     /// `+`
     Plus,
@@ -271,6 +273,8 @@ pub type FunctionEval = fn(&dyn EvalContext, &[Value]) -> Result<Value, Error>;
 /// A unary operator for a certain type.
 #[derive(Clone, Debug)]
 pub struct UnaryFn {
+    /// Which operator.
+    pub op: UnaryOp,
     /// The type to cast the operand to.
     pub argument: Type,
     /// The type of the result.
@@ -358,6 +362,11 @@ pub(crate) fn subscript_function(array: Type, element: Type) -> FunctionSig {
 }
 
 impl FunctionSig {
+    /// Whether it is a cast in the shape of a function.
+    pub(crate) fn is_cast(&self) -> bool {
+        matches!(self.body, Body::Cast(_))
+    }
+
     /// Calls it.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ pub mod exec;
 pub mod memory;
 pub mod parse;
 pub mod plan;
+pub mod program;
 pub mod session;
 pub mod settings;
 pub mod storage;

@@ -355,6 +355,7 @@ impl Transaction for MemoryTransaction {
         let snapshot = self.snapshot(&state);
         let sets = Self::sets(scan.placement);
         let mut rows: Vec<(usize, Bytes, Bytes)> = Vec::new();
+        let mut wrote = false;
         for set in sets {
             self.ranges_read.push((set, scan.range.clone()));
             let mut merged: BTreeMap<Bytes, Option<Bytes>> = BTreeMap::new();
@@ -362,6 +363,7 @@ impl Transaction for MemoryTransaction {
                 merged.insert(key.clone(), version_at(versions, snapshot));
             }
             let own = self.writes.range((set, scan.range.start.clone())..(set, scan.range.end.clone()));
+            wrote |= own.clone().next().is_some();
             merged.extend(own.map(|((_, key), value)| (key.clone(), value.clone())));
             rows.extend(merged.into_iter().filter_map(|(key, value)| value.map(|value| (set, key, value))));
         }
@@ -385,7 +387,16 @@ impl Transaction for MemoryTransaction {
             ScanCursor([&[*set as u8][..], key].concat().into())
         });
         rows.truncate(PAGE_ROWS);
-        Ok(ScanPage { rows: rows.into_iter().map(|(_, key, value)| StoredRow { key, value }).collect(), next })
+        if let Some(program) = scan.program.as_ref().filter(|_| !wrote) {
+            let pairs: Vec<(Bytes, Bytes)> = rows.into_iter().map(|(_, key, value)| (key, value)).collect();
+            let (output, stopped) = crate::program::over(program, &pairs)?;
+            return match stopped {
+                Some(stopped) => Err(stopped.error),
+                None => Ok(ScanPage { rows: Vec::new(), output: Some(output), next }),
+            };
+        }
+        let rows = rows.into_iter().map(|(_, key, value)| StoredRow { key, value }).collect();
+        Ok(ScanPage { rows, output: None, next })
     }
 
     async fn put(&mut self, placement: Placement, key: Bytes, value: Option<Bytes>, insert: bool) -> Result<(), Error> {

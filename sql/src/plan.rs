@@ -10,6 +10,7 @@ pub mod explain;
 pub mod expression;
 pub mod from;
 pub mod level;
+pub mod pushdown;
 pub mod recorded;
 pub mod relational;
 pub mod select;

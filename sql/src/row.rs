@@ -166,6 +166,26 @@ impl RowCodec {
         Ok(())
     }
 
+    /// Puts columns into a row that is there already: pairs of its places and the ordinals of the columns.
+    ///
+    /// # Errors
+    /// XX001 for bytes that are no row of this table.
+    pub fn decode_into(&self, row: &[u8], wanted: &[(usize, usize)], out: &mut [Value]) -> Result<(), Error> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let parts = self.parts(row)?;
+        for &(place, ordinal) in wanted {
+            out[place] = self.column(&parts, ordinal)?;
+        }
+        Ok(())
+    }
+
+    /// The types of the columns, and what those that a row lacks read as.
+    pub(crate) fn layout(&self) -> impl Iterator<Item = (&Type, &Value)> {
+        self.columns.iter().map(|column| (&column.ty, &column.missing))
+    }
+
     /// One column of a row.
     ///
     /// # Errors

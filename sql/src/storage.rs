@@ -62,11 +62,13 @@ pub struct StoredRow {
     pub value: Bytes,
 }
 
-/// A piece of a scan. Rows of one page are in key order (descending for reverse scans) if the scan asked for `ordered`.
+/// A piece of a scan, perhaps an empty one. Rows of one page are in key order (descending for reverse scans) if the scan asked for `ordered`.
 #[derive(Clone, Debug, Default)]
 pub struct ScanPage {
     /// The rows, at most as many as the implementation finds handy (about 1 MiB).
     pub rows: Vec<StoredRow>,
+    /// What the scan's program gave, if it was run; then there are no rows.
+    pub output: Option<Bytes>,
     /// Hand this back to go on; `None` when the scan is complete.
     pub next: Option<ScanCursor>,
 }
@@ -88,6 +90,8 @@ pub struct Scan {
     pub reverse: bool,
     /// A hint how many rows are wanted in all.
     pub limit: Option<u64>,
+    /// Done with the rows where they are read ([`crate::program`]), if the implementation can: each page says whether it was.
+    pub program: Option<Bytes>,
 }
 
 /// Options of a new transaction.
@@ -147,7 +151,8 @@ pub trait Transaction: Send {
     fn uses_table(&mut self, table: &crate::catalog::Table);
     /// Reads rows by key, own writes included. The answer has one element per key.
     async fn get(&mut self, keys: &[(Placement, Bytes)], mode: ReadMode) -> Result<Vec<Option<Bytes>>, Error>;
-    /// Reads a piece of a range, own writes included; the span read is remembered for validation.
+    /// Reads a piece of a range, own writes included; the span read is remembered for validation, whatever a program keeps of it. A program is not
+    /// run over a range in which the transaction has written. An error of a program is that of the statement.
     async fn scan(&mut self, scan: &Scan, from: Option<ScanCursor>) -> Result<ScanPage, Error>;
     /// Buffers a write; `value` `None` deletes. `insert` makes an existing row (the transaction's own writes included) an error at the
     /// latest on commit: 23505, made by [`duplicate_key`].

@@ -352,6 +352,9 @@ pub enum ReadOp {
         rows_max: u32,
         /// Ends the page once so many bytes are in it.
         bytes_max: u32,
+        /// Run over the rows instead of sending them ([`Programs`](crate::traits::Programs)); answered by [`ReadResult::Output`]. The bounds are
+        /// then about the rows that it is run over.
+        program: Option<Bytes>,
     },
 }
 
@@ -366,6 +369,13 @@ pub enum ReadResult {
         rows: Vec<(Bytes, Bytes)>,
         /// Where the next page goes on: the next `start` (ascending) or the next `end` (descending). `None`: the range is
         /// complete. The span read is what lies before (after) it.
+        resume: Option<Bytes>,
+    },
+    /// To a `Scan` with a program.
+    Output {
+        /// What the program gave for the rows of the page; or what it says is wrong with the first of them.
+        result: Result<Bytes, Bytes>,
+        /// As in a page; behind the row that is wrong.
         resume: Option<Bytes>,
     },
 }

@@ -110,6 +110,42 @@ pub trait LocalReads: Send + Sync {
     fn read(&self, at: Timestamp, cut: bool, reads: &[ReadOp]) -> Option<ReadAnswer>;
 }
 
+/// Programs that scans have run over their rows where these are: bytes here, made and understood by somebody else.
+///
+/// They depend on nothing but the rows, so that it does not matter when and at which element they are run.
+pub trait Programs: Send + Sync {
+    /// A program at the beginning of a page.
+    ///
+    /// # Errors
+    /// Bytes that say why it cannot be run, for whoever made it.
+    fn begin(&self, program: &[u8]) -> Result<Box<dyn RowProgram>, Bytes>;
+}
+
+/// A program at work on one page.
+pub trait RowProgram {
+    /// Takes a row in, and says whether the page has to end with it, since enough has come out or is held.
+    ///
+    /// # Errors
+    /// What is wrong with the row. Then what came before the row is what comes out.
+    fn row(&mut self, key: &[u8], value: &[u8]) -> Result<bool, Bytes>;
+
+    /// What comes out of all rows taken in.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    fn finish(self: Box<Self>) -> Result<Bytes, Bytes>;
+}
+
+/// For elements whose scans have no programs.
+#[derive(Clone, Copy, Debug)]
+pub struct NoPrograms;
+
+impl Programs for NoPrograms {
+    fn begin(&self, _: &[u8]) -> Result<Box<dyn RowProgram>, Bytes> {
+        Err(Bytes::from_static(b"this element runs no programs"))
+    }
+}
+
 /// Why a call has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {

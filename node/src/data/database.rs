@@ -139,6 +139,7 @@ impl Inner {
                 reverse: false,
                 rows_max: TABLES_PAGE,
                 bytes_max: 1 << 20,
+                program: None,
             };
             let page = txn.scan(set, &range).await.map_err(fail)?;
             rows.extend(page.rows.into_iter().map(|(_, value)| value));

@@ -21,6 +21,7 @@ use quorate_txn::store::{StoreError, StoreLocation, StoreMemory};
 use quorate_txn::traits::{LocalReads, Proposal, ReplicaLog, Sets};
 use tokio::sync::watch;
 
+use super::program::SqlPrograms;
 use crate::instance::directory::replace_file;
 
 const CURRENT: &str = "CURRENT";
@@ -212,6 +213,7 @@ fn open_replica(
     let options = Options {
         deadlock_timeout: patience.deadlock_timeout,
         doubt_patience: patience.in_doubt,
+        programs: Arc::new(SqlPrograms),
         on_fatal: {
             let directory = path.parent().map(Path::to_owned);
             Arc::new(move |fatal| {

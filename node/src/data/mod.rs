@@ -7,5 +7,6 @@ pub mod element;
 pub mod elements;
 pub mod errors;
 mod membership;
+mod program;
 pub mod router;
 pub mod transaction;

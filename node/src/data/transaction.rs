@@ -13,8 +13,9 @@ use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_sql::catalog::{Catalog, Table};
 use quorate_sql::error::{Error, SqlState};
+use quorate_sql::program;
 use quorate_sql::storage::{Placement, ReadExtent, ReadMode, Scan, ScanCursor, ScanPage, StoredRow, Transaction};
-use quorate_txn::coordinator::{self, ScanRange, TxnError};
+use quorate_txn::coordinator::{self, ScanProgram, ScanRange, TxnError};
 use quorate_txn::protocol::SetId;
 
 use super::catalog::{Known, VersionRow, table_key, transaction_key};
@@ -24,6 +25,9 @@ use super::errors::session_error;
 /// Bounds of one page of a scan.
 const PAGE_ROWS: u32 = 4096;
 const PAGE_BYTES: u32 = 1 << 20;
+/// Bounds of what a program is run over for one page.
+const PROGRAM_ROWS: u32 = 65_536;
+const PROGRAM_BYTES: u32 = 16 << 20;
 
 /// The transaction.
 pub struct SessionTransaction {
@@ -222,6 +226,11 @@ impl SessionTransaction {
             reverse: scan.reverse,
             rows_max: wanted.clamp(1, PAGE_ROWS),
             bytes_max: PAGE_BYTES,
+            program: scan.program.clone().map(|code| ScanProgram {
+                code,
+                rows_max: PROGRAM_ROWS,
+                bytes_max: PROGRAM_BYTES,
+            }),
         };
         self.txn.scan(set, &range).await.map_err(self.fail())
     }
@@ -243,7 +252,8 @@ impl SessionTransaction {
             None if at + 1 < sets.len() => Some(cursor(at + 1, &[])),
             None => None,
         };
-        Ok(ScanPage { rows: rows(page.rows), next })
+        let output = page.output.transpose().map_err(|wrong| program::decode_error(&wrong))?;
+        Ok(ScanPage { rows: rows(page.rows), output, next })
     }
 
     /// All sets at once, merged. Each gives a page; what lies beyond the first page to end is read again with the next. The cursor is the
@@ -252,15 +262,17 @@ impl SessionTransaction {
         let (start, end) = bounds(scan, from.map(|cursor| cursor.0));
         let mut merged: Vec<(Bytes, Bytes)> = Vec::new();
         let mut edge: Option<Bytes> = None;
+        let mut failed: Option<(Bytes, Error)> = None;
         for set in sets {
             let page = self.scan_set(*set, start.clone(), end.clone(), scan).await?;
-            merged.extend(page.rows);
-            if let Some(resume) = page.resume {
-                edge = Some(match edge {
-                    None => resume,
-                    Some(edge) if scan.reverse => edge.max(resume),
-                    Some(edge) => edge.min(resume),
-                });
+            let mut part = Part::new(page, scan)?;
+            merged.append(&mut part.rows);
+            if let Some(resume) = part.resume {
+                let first = edge.as_ref().is_none_or(|edge| if scan.reverse { resume > *edge } else { resume < *edge });
+                if first {
+                    failed = part.wrong.map(|error| (resume.clone(), error));
+                    edge = Some(resume);
+                }
             }
         }
         if let Some(edge) = &edge {
@@ -268,8 +280,65 @@ impl SessionTransaction {
             merged.retain(|(key, _)| if scan.reverse { key >= edge } else { key < edge });
         }
         merged.sort_unstable_by(|a, b| if scan.reverse { b.0.cmp(&a.0) } else { a.0.cmp(&b.0) });
-        Ok(ScanPage { rows: rows(merged), next: edge.map(ScanCursor) })
+        let next = match failed {
+            // The rows before the one that is wrong come first; nobody may want more than those.
+            Some((behind, _)) if !merged.is_empty() => Some(ScanCursor(at_row(&behind, scan.reverse))),
+            Some((_, error)) => return Err(error),
+            None => edge.map(ScanCursor),
+        };
+        if scan.program.is_some() {
+            return Ok(ScanPage { rows: Vec::new(), output: Some(program::from_keyed_rows(&merged)?), next });
+        }
+        Ok(ScanPage { rows: rows(merged), output: None, next })
     }
+}
+
+/// What one set gives to a merged page: stored rows, or with a program what it makes of them.
+struct Part {
+    rows: Vec<(Bytes, Bytes)>,
+    resume: Option<Bytes>,
+    /// What is wrong with the row just before `resume`; no others come then.
+    wrong: Option<Error>,
+}
+
+impl Part {
+    fn new(page: coordinator::Page, scan: &Scan) -> Result<Part, Error> {
+        let coordinator::Page { mut rows, output, resume } = page;
+        match (output, &scan.program) {
+            (Some(Ok(output)), _) => Ok(Part { rows: program::keyed_rows(&output)?, resume, wrong: None }),
+            (Some(Err(wrong)), _) => {
+                let wrong = program::decode_error(&wrong);
+                // A page that fails without a row to blame fails at once.
+                if resume.is_none() { Err(wrong) } else { Ok(Part { rows: Vec::new(), resume, wrong: Some(wrong) }) }
+            }
+            (None, None) => Ok(Part { rows, resume, wrong: None }),
+            (None, Some(program)) => {
+                let (output, stopped) = program::over(program, &rows)?;
+                let done = program::keyed_rows(&output)?;
+                let Some(stopped) = stopped else { return Ok(Part { rows: done, resume, wrong: None }) };
+                let (key, _) = rows.swap_remove(stopped.at);
+                // Ascending scans begin with a key, descending ones end behind it; behind a row it is the other way round.
+                let part = if stopped.at == 0 {
+                    let behind = if scan.reverse { key } else { next_key(&key) };
+                    Part { rows: Vec::new(), resume: Some(behind), wrong: Some(stopped.error) }
+                } else {
+                    let before = if scan.reverse { next_key(&key) } else { key };
+                    Part { rows: done, resume: Some(before), wrong: None }
+                };
+                Ok(part)
+            }
+        }
+    }
+}
+
+/// The first key after a key.
+fn next_key(key: &[u8]) -> Bytes {
+    [key, &[0]].concat().into()
+}
+
+/// Where a scan goes on that shall meet a row again, by where it would go on behind it.
+fn at_row(behind: &Bytes, reverse: bool) -> Bytes {
+    if reverse { next_key(behind) } else { behind.slice(..behind.len() - 1) }
 }
 
 fn bounds(scan: &Scan, position: Option<Bytes>) -> (Bytes, Bytes) {

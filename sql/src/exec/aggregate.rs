@@ -9,6 +9,7 @@ use crate::functions::Accumulator;
 use crate::functions::aggregate::Seen;
 use crate::plan::level::AggregateCall;
 use crate::plan::select::Grouping;
+use crate::program::{self, Partial};
 use crate::session::Row;
 use crate::value::Value;
 
@@ -60,6 +61,38 @@ impl<'a> Groups<'a> {
             }
         }
         Ok(self.held <= run.work_memory)
+    }
+
+    /// Takes in groups that were begun where their rows are, and says whether what that holds may be held.
+    pub(super) fn merge(&mut self, output: &[u8], run: &Run) -> Result<bool, Error> {
+        for Partial { key, states: saved } in
+            program::groups(output, self.grouping.keys.len(), &self.grouping.aggregates)?
+        {
+            let states = self.states_of(key);
+            let mut held = 0;
+            for (state, saved) in states.iter_mut().zip(saved) {
+                let before = state.accumulator.memory();
+                state.accumulator.merge(&saved)?;
+                held += state.accumulator.memory().saturating_sub(before);
+            }
+            self.held += held;
+        }
+        Ok(self.held <= run.work_memory)
+    }
+
+    /// The states of a group, which is a new one if need be.
+    fn states_of(&mut self, key: Row) -> &mut Vec<State> {
+        let Groups { grouping, whole, groups, order, held } = self;
+        match whole {
+            Some(states) => states,
+            None => {
+                if !groups.contains_key(&key) {
+                    *held += 2 * row_memory(&key) + GROUP_BYTES * (1 + grouping.aggregates.len());
+                    order.push(key.clone());
+                }
+                groups.entry(key).or_insert_with(|| states(grouping))
+            }
+        }
     }
 
     /// One row a group: keys, then results; those for which HAVING holds.

@@ -348,5 +348,5 @@ fn whole(table: &Table, limit: Option<u64>) -> Scan {
     let placement =
         if table.distribution == Distribution::Duplicate { Placement::Duplicate } else { Placement::AllSlots };
     let prefix = key::storage_prefix(table.storage_id).to_vec();
-    Scan { placement, range: key::prefix_range(prefix.into()), ordered: false, reverse: false, limit }
+    Scan { placement, range: key::prefix_range(prefix.into()), ordered: false, reverse: false, limit, program: None }
 }

@@ -1,13 +1,18 @@
 //! The stages of a query over the rows of its source.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
+use bytes::Bytes;
+
 use super::aggregate::Groups;
-use super::source::{SourceState, TableReader, lock};
+use super::pushdown::Pushed;
+use super::source::{Pulled, SourceState, TableReader, lock};
 use super::{BATCH_ROWS, Run, row_memory};
 use crate::error::{Error, SqlState};
 use crate::plan::expression::Expr;
+use crate::plan::pushdown::conditions;
 use crate::plan::select::{SelectPlan, SortKey, Source};
 use crate::session::Row;
 use crate::storage::Transaction;
@@ -18,9 +23,19 @@ const TOP_SLACK: usize = 2;
 /// Below so many rows dropping is not worth it.
 const TOP_LEAST: usize = 4096;
 
+/// A piece of what a query reads.
+enum Batch {
+    /// Rows for which WHERE holds.
+    Rows(Vec<Row>),
+    /// Groups of such rows, as a program gives them.
+    Groups(Bytes),
+}
+
 /// A query under way.
 pub struct SelectStream {
     source: SourceState,
+    /// What is done where the rows are read.
+    pushed: Option<Pushed>,
     /// Rows worked out and not yet given; `None` as long as the stages stream, or have not begun to collect.
     ready: Option<std::vec::IntoIter<Row>>,
     /// Whether the source gives what comes out of the stages: there was too much for them, and the engine does their work.
@@ -48,8 +63,10 @@ impl SelectStream {
         let left = count(&plan.limit, SqlState::INVALID_ROW_COUNT_IN_LIMIT, "LIMIT")?;
         let skip = count(&plan.offset, SqlState::INVALID_ROW_COUNT_IN_OFFSET, "OFFSET")?.unwrap_or(0);
         let limit = left.map(|left| left.saturating_add(skip));
+        let pushed = Pushed::new(plan, run, limit);
         Ok(SelectStream {
-            source: SourceState::new(&plan.source, run, limit)?,
+            source: SourceState::new(&plan.source, run, limit, pushed.as_ref().map(|pushed| &pushed.program))?,
+            pushed,
             ready: None,
             moved: false,
             skip,
@@ -133,21 +150,51 @@ impl SelectStream {
         {
             return filtered_and_locked(reader, plan, access, run, transaction).await;
         }
-        let Some(mut rows) = self.source.next(&plan.source, run, transaction).await? else { return Ok(None) };
-        if let Some(filter) = &plan.filter {
-            let scope = run.scope();
-            let mut result = Ok(());
-            rows.retain(|row| match (&result, filter.holds(&scope, row)) {
-                (Err(_), _) => false,
-                (Ok(()), Ok(holds)) => holds,
-                (Ok(()), Err(error)) => {
-                    result = Err(error);
-                    false
-                }
-            });
-            result?;
+        match self.pulled(plan, run, transaction).await? {
+            None => Ok(None),
+            Some(Batch::Rows(rows)) => Ok(Some(rows)),
+            Some(Batch::Groups(_)) => Err(Error::internal("groups came where rows were wanted")),
         }
-        Ok(Some(rows))
+    }
+
+    /// The next rows for which WHERE holds, or groups of them.
+    async fn pulled(
+        &mut self,
+        plan: &SelectPlan,
+        run: &Run,
+        transaction: &mut dyn Transaction,
+    ) -> Result<Option<Batch>, Error> {
+        let whole = conditions(&plan.filter);
+        let (mut rows, left) = match (&mut self.source, &plan.source, &self.pushed) {
+            (SourceState::Table(reader), Source::Table(access), Some(pushed)) => {
+                match reader.next_page(access, run, transaction).await? {
+                    None => return Ok(None),
+                    Some(Pulled::Output(output)) if pushed.groups() => return Ok(Some(Batch::Groups(output))),
+                    Some(Pulled::Output(output)) => (pushed.rows(&output)?, pushed.rest(plan)),
+                    Some(Pulled::Stored(rows)) => (rows, whole),
+                }
+            }
+            (source, plan, _) => match source.next(plan, run, transaction).await? {
+                Some(rows) => (rows, whole),
+                None => return Ok(None),
+            },
+        };
+        let filter = match (&plan.filter, left.len()) {
+            (_, 0) | (None, _) => return Ok(Some(Batch::Rows(rows))),
+            (Some(filter), all) if all == whole.len() => Cow::Borrowed(filter),
+            _ => Cow::Owned(Expr::And(left.to_vec())),
+        };
+        let scope = run.scope();
+        let mut result = Ok(());
+        rows.retain(|row| match (&result, filter.holds(&scope, row)) {
+            (Err(_), _) => false,
+            (Ok(()), Ok(holds)) => holds,
+            (Ok(()), Err(error)) => {
+                result = Err(error);
+                false
+            }
+        });
+        result.map(|()| Some(Batch::Rows(rows)))
     }
 
     /// Begins anew with the engine, which can put on disk what it holds. Nothing has been given out yet, and the transaction's snapshot is the same.
@@ -157,6 +204,7 @@ impl SelectStream {
             if error.code == SqlState::FEATURE_NOT_SUPPORTED { run.too_much() } else { error }
         })?;
         self.source = SourceState::Relational(rows);
+        self.pushed = None;
         self.moved = true;
         Ok(())
     }
@@ -181,8 +229,12 @@ impl SelectStream {
             }
             Some(grouping) => {
                 let mut groups = Groups::new(grouping);
-                while let Some(rows) = self.filtered(plan, run, transaction).await? {
-                    if !groups.take(rows, run)? {
+                while let Some(batch) = self.pulled(plan, run, transaction).await? {
+                    let fits = match batch {
+                        Batch::Rows(rows) => groups.take(rows, run)?,
+                        Batch::Groups(output) => groups.merge(&output, run)?,
+                    };
+                    if !fits {
                         return Ok(None);
                     }
                     crate::session::yield_now().await;

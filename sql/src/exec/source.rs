@@ -41,7 +41,12 @@ pub(super) enum SourceState {
 }
 
 impl SourceState {
-    pub(super) fn new(source: &Source, run: &Run, limit: Option<u64>) -> Result<SourceState, Error> {
+    pub(super) fn new(
+        source: &Source,
+        run: &Run,
+        limit: Option<u64>,
+        program: Option<&Bytes>,
+    ) -> Result<SourceState, Error> {
         Ok(match source {
             Source::OneRow => SourceState::OneRow(true),
             Source::Values(_) => SourceState::Values(0),
@@ -53,7 +58,7 @@ impl SourceState {
                 };
                 SourceState::Rows(rows.into_iter())
             }
-            Source::Table(access) => SourceState::Table(TableReader::new(access, run, limit)?),
+            Source::Table(access) => SourceState::Table(TableReader::new(access, run, limit, program)?),
             Source::Virtual(table, wanted) => {
                 let pick = |row: Row| wanted.iter().map(|column| row[*column].clone()).collect();
                 let rows: Vec<Row> = run.context.virtual_rows(table).into_iter().map(pick).collect();
@@ -130,6 +135,14 @@ impl SourceState {
     }
 }
 
+/// A piece of a scan with a program.
+pub(super) enum Pulled {
+    /// Rows as they are stored: the program was not run.
+    Stored(Vec<Row>),
+    /// What the program gave.
+    Output(Bytes),
+}
+
 /// Reads a table by the way that the plan chose.
 pub(super) enum TableReader {
     Keys(std::vec::IntoIter<(Placement, Bytes)>),
@@ -137,13 +150,19 @@ pub(super) enum TableReader {
 }
 
 impl TableReader {
-    pub(super) fn new(access: &Access, run: &Run, limit: Option<u64>) -> Result<TableReader, Error> {
+    pub(super) fn new(
+        access: &Access,
+        run: &Run,
+        limit: Option<u64>,
+        program: Option<&Bytes>,
+    ) -> Result<TableReader, Error> {
         match &access.path {
             Path::Keys(values) => Ok(TableReader::Keys(keys(access, values, run)?.into_iter())),
             Path::Range(range) => Ok(match key_range(access, range, run)? {
                 Some((placement, range)) => {
                     let limit = limit.filter(|_| access.limited);
-                    let scan = Scan { placement, range, ordered: access.ordered, reverse: access.reverse, limit };
+                    let (ordered, reverse) = (access.ordered, access.reverse);
+                    let scan = Scan { placement, range, ordered, reverse, limit, program: program.cloned() };
                     TableReader::Scan { scan, from: None, done: false }
                 }
                 // A comparison with NULL: no rows.
@@ -194,6 +213,35 @@ impl TableReader {
                 Ok(Some(found))
             }
         }
+    }
+
+    /// The next rows, or what the scan's program made of them; `None` at the end.
+    pub(super) async fn next_page(
+        &mut self,
+        access: &Access,
+        run: &Run,
+        transaction: &mut dyn Transaction,
+    ) -> Result<Option<Pulled>, Error> {
+        let TableReader::Scan { scan, from, done } = self else {
+            let found = self.next(access, run, transaction).await?;
+            return Ok(found.map(|found| Pulled::Stored(found.into_iter().map(|found| found.row).collect())));
+        };
+        if *done {
+            return Ok(None);
+        }
+        let page = transaction.scan(scan, from.take()).await?;
+        *done = page.next.is_none();
+        *from = page.next;
+        // A page may have cost much and say nothing: let interrupts be seen.
+        crate::session::yield_now().await;
+        if let Some(output) = page.output {
+            return Ok(Some(Pulled::Output(output)));
+        }
+        page.rows
+            .iter()
+            .map(|stored| decode(access, &stored.value))
+            .collect::<Result<_, _>>()
+            .map(|rows| Some(Pulled::Stored(rows)))
     }
 
     /// Whether rows come unlocked although the plan wants locks.

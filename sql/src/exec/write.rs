@@ -179,7 +179,7 @@ pub async fn change(plan: &ChangePlan, run: &Run, transaction: &mut dyn Transact
     let mut written = Written::default();
     let mut held = 0;
     let mut moved: Vec<(Found, Row)> = Vec::new();
-    let mut reader = TableReader::new(access, run, None)?;
+    let mut reader = TableReader::new(access, run, None, None)?;
     while let Some(mut found) = reader.next(access, run, transaction).await? {
         if let Some(filter) = &plan.filter {
             found = keep(found, filter, run)?;

@@ -258,7 +258,7 @@ pub fn resolve_unary(op: UnaryOp, argument: &Type) -> Result<UnaryFn, Error> {
     let asked = [argument.base()];
     let candidates = UNARY.iter().filter(|(known, ..)| *known == op).map(|entry| (entry, &entry.1[..]));
     match choose(candidates, &asked) {
-        Choice::One((_, [ty], eval)) => Ok(UnaryFn { argument: ty.clone(), result: ty.clone(), eval: *eval }),
+        Choice::One((_, [ty], eval)) => Ok(UnaryFn { op, argument: ty.clone(), result: ty.clone(), eval: *eval }),
         Choice::None => Err(Error::new(
             SqlState::UNDEFINED_FUNCTION,
             format!("operator does not exist: {} {}", op.symbol(), argument.plain_name()),

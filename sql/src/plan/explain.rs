@@ -1,10 +1,12 @@
 //! EXPLAIN: the plan as lines of text.
 //!
-//! It says how rows are found (by key, in a range, all of them), in which slot if that is known already, and what is locked.
+//! It says how rows are found (by key, in a range, all of them), in which slot if that is known already, what is locked, and what is done with
+//! the rows where they are read.
 
 use super::access::{Access, KeyValues, Path};
 use super::binder::Prerequisite;
 use super::expression::{Expr, Special};
+use super::pushdown::{conditions, pushdown};
 use super::relational::{JoinKind, Node, SubqueryKind};
 use super::select::{SelectPlan, Source};
 use super::write::{ChangePlan, InsertPlan, InsertSource};
@@ -91,10 +93,39 @@ impl Lines {
             stage(self, format!("Output {}", output.join(", ")));
         }
         self.source(&plan.source, &names);
-        if let Some(filter) = &plan.filter {
-            self.nested(|out| out.line(&format!("Filter: {}", show(filter, &names))));
-        }
+        self.nested(|out| out.filter(plan, &names));
         self.depth = before;
+    }
+
+    /// WHERE, and what else is done where the rows are read.
+    fn filter(&mut self, plan: &SelectPlan, names: &[String]) {
+        let all = conditions(&plan.filter);
+        let shown = |part: &[Expr]| match (part, &plan.filter) {
+            ([one], _) => show(one, names),
+            (part, Some(filter)) if part.len() == all.len() => show(filter, names),
+            (part, _) => show(&Expr::And(part.to_vec()), names),
+        };
+        let pushed = pushdown(plan);
+        let (there, here) = all.split_at(pushed.as_ref().map_or(0, |pushed| pushed.conditions));
+        if !there.is_empty() {
+            self.line(&format!("Filter (at the replicas): {}", shown(there)));
+        }
+        if let Some(pushed) = pushed {
+            if pushed.groups {
+                self.line("Partial aggregate (at the replicas)");
+            } else {
+                let columns: Vec<&str> =
+                    pushed.places.iter().filter_map(|place| names.get(*place)).map(String::as_str).collect();
+                let columns = if columns.is_empty() { "none".to_owned() } else { columns.join(", ") };
+                self.line(&format!("Columns (from the replicas): {columns}"));
+            }
+            if plan.limit.is_some() && plan.streams() && here.is_empty() && !there.is_empty() {
+                self.line("Limit (at the replicas)");
+            }
+        }
+        if !here.is_empty() {
+            self.line(&format!("Filter: {}", shown(here)));
+        }
     }
 
     fn names(&self, source: &Source) -> Vec<String> {

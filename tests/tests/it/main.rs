@@ -18,6 +18,7 @@ mod management;
 mod memory;
 mod partial;
 mod pgbench;
+mod pushdown;
 mod queries;
 mod recovery;
 mod refusals;

@@ -33,7 +33,7 @@ use tokio::sync::mpsc;
 
 pub use config::{Breaks, Config};
 pub use error::{RetryCause, TxnError};
-pub use transaction::{Options, Page, ScanRange, Transaction};
+pub use transaction::{Options, Page, ScanProgram, ScanRange, Transaction};
 
 use crate::clock::Clock;
 use crate::protocol::{GatewayId, SetId, TxnId, TxnStatus};

@@ -220,6 +220,11 @@ impl WriteBuffer {
         self.writes.iter().map(copy).collect()
     }
 
+    /// Whether there are own writes in `[start, end)`.
+    pub(crate) fn touch(&self, start: &Bytes, end: &Bytes) -> bool {
+        start < end && self.writes.range::<Bytes, _>((Bound::Included(start), Bound::Excluded(end))).next().is_some()
+    }
+
     /// Lays the own writes of `[start, end)` over `rows`, which are all others' rows of that range, in scan order.
     pub(crate) fn merge(
         &self,
@@ -289,6 +294,8 @@ mod tests {
         let down = w.merge(rows("e=3 c=2 b=1"), &b("a"), &b("zz"), true);
         assert_eq!(down, rows("z=own e=3 d=own b=1 a=own"));
         assert_eq!(w.merge(Vec::new(), &b("a"), &b("a"), false), Vec::new());
+        assert!(w.touch(&b("b"), &b("cc")), "deleting is writing");
+        assert!(!w.touch(&b("b"), &b("c")) && !w.touch(&b("e"), &b("z")) && !w.touch(&b("z"), &b("a")));
     }
 
     #[test]

@@ -39,7 +39,7 @@ use crate::protocol::{Failure, LogIndex, Operation, Reply, Request, Response, Se
 use crate::store::kv::Family;
 use crate::store::record::VersionHead;
 use crate::store::{Opened, Replicated, Store, StoreError, StoreLocation};
-use crate::traits::{ReplicaLog, Sets};
+use crate::traits::{NoPrograms, Programs, ReplicaLog, Sets};
 use state::{Heard, Leader, State, Wait, Woken};
 
 /// Checkpoints whose hashes are kept.
@@ -68,6 +68,8 @@ pub struct Options {
     pub watermark_interval: Duration,
     /// Commits that are kept in memory for validation, by key.
     pub recent_commits_max: usize,
+    /// Understands the programs of scans.
+    pub programs: Arc<dyn Programs>,
     /// Called when this element can no longer be trusted: the process must end.
     pub on_fatal: Arc<dyn Fn(&Fatal) + Send + Sync>,
     #[doc(hidden)]
@@ -87,6 +89,7 @@ impl Default for Options {
             garbage_interval: Duration::from_secs(5),
             watermark_interval: Duration::from_secs(1),
             recent_commits_max: 32_768,
+            programs: Arc::new(NoPrograms),
             on_fatal: Arc::new(|fatal| tracing::error!(%fatal, "an element can no longer be trusted")),
             breaks: Breaks::default(),
         }

@@ -226,7 +226,7 @@ impl ReplicaSet {
             pending.staged = self.first_staged(&pending.stagers, &span_of(read))?;
         }
         let at = ReadAt { snapshot, own: own_staged, cut: cut || self.options.breaks.uncertain };
-        let answer = self.store.read(at, reads).map_err(|error| self.fatal(error))?;
+        let answer = self.store.read(at, reads, &*self.options.programs).map_err(|error| self.fatal(error))?;
         // Compaction may have dropped versions while they were read, if the threshold has passed the snapshot.
         if snapshot < self.state.lock().garbage && !self.options.breaks.garbage {
             return Ok(None);
@@ -318,7 +318,10 @@ fn span_of(read: &ReadOp) -> Span {
 /// The span that a read has touched, by its result: the page is shorter than the range.
 fn span_read(read: &ReadOp, result: Option<&ReadResult>) -> Span {
     match (read, result) {
-        (ReadOp::Scan { start, end, reverse, .. }, Some(ReadResult::Page { resume: Some(resume), .. })) => {
+        (
+            ReadOp::Scan { start, end, reverse, .. },
+            Some(ReadResult::Page { resume: Some(resume), .. } | ReadResult::Output { resume: Some(resume), .. }),
+        ) => {
             if *reverse {
                 Span::range(resume.clone(), end.clone())
             } else {

@@ -95,7 +95,7 @@ impl Step {
             Step::Scan { set, reverse, rows } => {
                 let name = b'A' + set as u8 - 1;
                 let (start, end) = (Bytes::from(vec![name]), Bytes::from(vec![name + 1]));
-                let range = ScanRange { start, end, reverse, rows_max: rows, bytes_max: 1 << 20 };
+                let range = ScanRange { start, end, reverse, rows_max: rows, bytes_max: 1 << 20, program: None };
                 let page = txn.scan(set, &range).await?;
                 let name = |key: &Bytes| String::from_utf8_lossy(key).into_owned();
                 text.extend(page.rows.iter().map(|(key, value)| row(&name(key), Some(value))));

@@ -190,7 +190,7 @@ impl Session {
         let (start, end) = (place(first).1, Bytes::from(vec![b'k', set as u8]));
         let reverse = self.world.rng.chance(50);
         let rows_max = self.world.rng.within(1, 3) as u32;
-        let mut range = ScanRange { start, end, reverse, rows_max, bytes_max: 1 << 20 };
+        let mut range = ScanRange { start, end, reverse, rows_max, bytes_max: 1 << 20, program: None };
         let mut rows = Vec::new();
         loop {
             let page = self.txn.scan(set, &range).await?;

@@ -7,6 +7,7 @@
 //! [`record`] describes what is written, [`versions`] how rows are read, [`thresholds`] what compaction drops.
 
 pub(crate) mod kv;
+mod page;
 pub(crate) mod record;
 pub(crate) mod rocks;
 pub(crate) mod thresholds;

@@ -11,10 +11,12 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 
 use super::kv::{Family, KeyRange};
+use super::page::{Page, after};
 use super::record::{self, VersionHead};
 use super::{Store, StoreError};
 use crate::clock::Timestamp;
 use crate::protocol::{NewestRow, ReadAnswer, ReadOp, ReadResult, Span, TxnId};
+use crate::traits::Programs;
 
 /// A snapshot, and how to read at it.
 #[derive(Clone, Copy, Debug)]
@@ -34,15 +36,30 @@ pub(crate) enum RowAt {
     Uncertain(Timestamp),
 }
 
-enum Sight {
-    Row(RowAt),
+/// What a snapshot sees in a version.
+enum Sight<'v> {
+    Absent,
+    Value(&'v [u8]),
+    Uncertain(Timestamp),
     /// Prepared above the snapshot: look at older ones.
     TooNew,
 }
 
+impl Sight<'_> {
+    /// The row, unless older versions have to be looked at.
+    fn row(&self) -> Option<RowAt> {
+        match self {
+            Sight::Absent => Some(RowAt::Absent),
+            Sight::Value(value) => Some(RowAt::Value(Bytes::copy_from_slice(value))),
+            Sight::Uncertain(outcome) => Some(RowAt::Uncertain(*outcome)),
+            Sight::TooNew => None,
+        }
+    }
+}
+
 impl Store {
     /// Answers reads at a snapshot. Intents are the caller's business.
-    pub(crate) fn read(&self, at: ReadAt, reads: &[ReadOp]) -> Result<ReadAnswer, StoreError> {
+    pub(crate) fn read(&self, at: ReadAt, reads: &[ReadOp], programs: &dyn Programs) -> Result<ReadAnswer, StoreError> {
         let mut results = Vec::with_capacity(reads.len());
         for read in reads {
             let result = match read {
@@ -51,8 +68,16 @@ impl Store {
                     RowAt::Value(value) => ReadResult::Value(Some(value)),
                     RowAt::Uncertain(outcome) => return Ok(ReadAnswer::Uncertain(outcome)),
                 },
-                ReadOp::Scan { start, end, reverse, rows_max, bytes_max } => {
-                    let page = Page::new(*reverse, *rows_max, *bytes_max);
+                ReadOp::Scan { start, end, reverse, rows_max, bytes_max, program } => {
+                    let bounds = (*reverse, *rows_max, *bytes_max);
+                    let page = match program.as_ref().map(|program| programs.begin(program)) {
+                        None => Page::new(bounds, None),
+                        Some(Ok(program)) => Page::new(bounds, Some(program)),
+                        Some(Err(wrong)) => {
+                            results.push(ReadResult::Output { result: Err(wrong), resume: None });
+                            continue;
+                        }
+                    };
                     match self.scan_at(at, start, end, page)? {
                         Ok(result) => result,
                         Err(outcome) => return Ok(ReadAnswer::Uncertain(outcome)),
@@ -73,17 +98,13 @@ impl Store {
             return Ok(value.map_or(RowAt::Absent, RowAt::Value));
         }
         let mut sight = None;
-        self.kv.get(Family::Rows, key, &mut |version| sight = Some(see(at, version)))?;
+        self.kv.get(Family::Rows, key, &mut |version| sight = Some(see(at, version).map(|sight| sight.row())))?;
         match sight {
             None => Ok(RowAt::Absent),
-            Some(sight) => self.resolve_sight(at, key, sight),
-        }
-    }
-
-    fn resolve_sight(&self, at: ReadAt, key: &[u8], sight: Option<Sight>) -> Result<RowAt, StoreError> {
-        match sight.ok_or_else(|| self.malformed(Family::Rows))? {
-            Sight::Row(row) => Ok(row),
-            Sight::TooNew => self.older_row_at(at, key),
+            Some(sight) => match sight.ok_or_else(|| self.malformed(Family::Rows))? {
+                Some(row) => Ok(row),
+                None => self.older_row_at(at, key),
+            },
         }
     }
 
@@ -97,12 +118,12 @@ impl Store {
                 return Ok(ControlFlow::Break(()));
             }
             let sight = record::history_version(value).and_then(|version| see(at, version));
-            match sight.ok_or_else(|| self.malformed(Family::History))? {
-                Sight::Row(found) => {
+            match sight.ok_or_else(|| self.malformed(Family::History))?.row() {
+                Some(found) => {
                     row = found;
                     Ok(ControlFlow::Break(()))
                 }
-                Sight::TooNew => Ok(ControlFlow::Continue(())),
+                None => Ok(ControlFlow::Continue(())),
             }
         })?;
         Ok(row)
@@ -132,28 +153,40 @@ impl Store {
             let range = KeyRange { start: Some(start), end: Some(end), reverse: page.reverse };
             self.kv.scan(Family::Rows, range, &mut |key, version| {
                 while let Some((own_key, value)) = own_rows.next_if(|(k, _)| page.before(k, key)) {
-                    if page.push(own_key, value).is_break() {
+                    if page.push(&own_key, value.as_deref()).is_break() {
                         return Ok(ControlFlow::Break(()));
                     }
                 }
                 if let Some((own_key, value)) = own_rows.next_if(|(k, _)| k == key) {
-                    return Ok(page.push(own_key, value));
+                    return Ok(page.push(&own_key, value.as_deref()));
                 }
-                match self.resolve_sight(at, key, see(at, version))? {
-                    RowAt::Absent => Ok(ControlFlow::Continue(())),
-                    RowAt::Value(value) => Ok(page.push(Bytes::copy_from_slice(key), Some(value))),
-                    RowAt::Uncertain(outcome) => {
+                if page.is_late(key) {
+                    return Ok(ControlFlow::Break(()));
+                }
+                match see(at, version).ok_or_else(|| self.malformed(Family::Rows))? {
+                    Sight::Absent => Ok(ControlFlow::Continue(())),
+                    Sight::Value(value) => Ok(page.push(key, Some(value))),
+                    Sight::Uncertain(outcome) => {
                         uncertain = Some(outcome);
                         Ok(ControlFlow::Break(()))
                     }
+                    Sight::TooNew => match self.older_row_at(at, key)? {
+                        RowAt::Absent => Ok(ControlFlow::Continue(())),
+                        RowAt::Value(value) => Ok(page.push(key, Some(&value))),
+                        RowAt::Uncertain(outcome) => {
+                            uncertain = Some(outcome);
+                            Ok(ControlFlow::Break(()))
+                        }
+                    },
                 }
             })?;
         }
         if let Some(outcome) = uncertain {
             return Ok(Err(outcome));
         }
+        // Those behind a full page come with the next one.
         for (key, value) in own_rows {
-            if page.push(key, value).is_break() {
+            if page.is_full() || page.push(&key, value.as_deref()).is_break() {
                 break;
             }
         }
@@ -260,75 +293,24 @@ impl Store {
 }
 
 /// What a snapshot sees in an encoded version; `None` if that is malformed.
-fn see(at: ReadAt, version: &[u8]) -> Option<Sight> {
+fn see(at: ReadAt, version: &[u8]) -> Option<Sight<'_>> {
     let (head, value) = VersionHead::split(version)?;
     if head.prepare > at.snapshot {
         return Some(Sight::TooNew);
     }
     if head.changed() > at.snapshot {
         if !at.cut {
-            return Some(Sight::Row(RowAt::Uncertain(head.changed())));
+            return Some(Sight::Uncertain(head.changed()));
         }
         if head.commit > at.snapshot {
             return Some(Sight::TooNew);
         }
     }
-    Some(Sight::Row(if head.deleted { RowAt::Absent } else { RowAt::Value(Bytes::copy_from_slice(value)) }))
-}
-
-/// Where a scan goes on after a key.
-fn after(key: &[u8], reverse: bool) -> Bytes {
-    if reverse {
-        return Bytes::copy_from_slice(key);
-    }
-    let mut next = Vec::with_capacity(key.len() + 1);
-    next.extend_from_slice(key);
-    next.push(0);
-    next.into()
+    Some(if head.deleted { Sight::Absent } else { Sight::Value(value) })
 }
 
 #[derive(Default)]
 struct StagedPage {
     rows: Vec<(Bytes, Option<Bytes>)>,
     resume: Option<Bytes>,
-}
-
-/// A page being filled.
-struct Page {
-    reverse: bool,
-    rows_max: usize,
-    bytes_max: usize,
-    bytes: usize,
-    rows: Vec<(Bytes, Bytes)>,
-    full: bool,
-}
-
-impl Page {
-    fn new(reverse: bool, rows_max: u32, bytes_max: u32) -> Self {
-        let (rows_max, bytes_max) = (rows_max.max(1) as usize, bytes_max.max(1) as usize);
-        Page { reverse, rows_max, bytes_max, bytes: 0, rows: Vec::new(), full: false }
-    }
-
-    /// Whether a key comes before another in the page's order.
-    fn before(&self, key: &[u8], other: &[u8]) -> bool {
-        if self.reverse { key > other } else { key < other }
-    }
-
-    /// Adds a row, unless it is deleted; breaks when the page is full.
-    fn push(&mut self, key: Bytes, value: Option<Bytes>) -> ControlFlow<()> {
-        let Some(value) = value else { return ControlFlow::Continue(()) };
-        self.bytes += key.len() + value.len();
-        self.rows.push((key, value));
-        if self.rows.len() >= self.rows_max || self.bytes >= self.bytes_max {
-            self.full = true;
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// The result; `beyond` is where the scan was cut short for another reason than a full page.
-    fn finish(self, beyond: Option<Bytes>) -> ReadResult {
-        let last = if self.full { self.rows.last().map(|(key, _)| after(key, self.reverse)) } else { None };
-        ReadResult::Page { rows: self.rows, resume: last.or(beyond) }
-    }
 }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-pub use read::{Page, ScanRange};
+pub use read::{Page, ScanProgram, ScanRange};
 
 use super::cut::Cut;
 use super::error::TxnError;

@@ -29,6 +29,19 @@ pub struct ScanRange {
     pub rows_max: u32,
     /// Ends the page once so many bytes are in it.
     pub bytes_max: u32,
+    /// Run over the rows where they are, unless the transaction has written into the range.
+    pub program: Option<ScanProgram>,
+}
+
+/// A program for a scan ([`Programs`](crate::traits::Programs)), and the bounds of a page for which it is run.
+#[derive(Clone, Debug)]
+pub struct ScanProgram {
+    /// The program.
+    pub code: Bytes,
+    /// The most rows that it is run over, at least 1.
+    pub rows_max: u32,
+    /// Ends the page once it has met so many bytes.
+    pub bytes_max: u32,
 }
 
 /// A piece of a scan, own writes included.
@@ -36,6 +49,8 @@ pub struct ScanRange {
 pub struct Page {
     /// Keys and values, in the order asked for.
     pub rows: Vec<(Bytes, Bytes)>,
+    /// What the program gave, if it was run, or what it says is wrong with the first row; then there are no rows.
+    pub output: Option<Result<Bytes, Bytes>>,
     /// Where the next page goes on: its `start`, or descending its `end`. `None`: the range is complete.
     pub resume: Option<Bytes>,
 }
@@ -90,15 +105,25 @@ impl Transaction {
             return Ok(Page::default());
         }
         let at = self.part(set);
-        let read = ReadOp::Scan {
+        let mut read = ReadOp::Scan {
             start: range.start.clone(),
             end: range.end.clone(),
             reverse: range.reverse,
             rows_max: range.rows_max.max(1),
             bytes_max: range.bytes_max,
+            program: None,
         };
-        let (rows, resume) = match self.read(at, std::slice::from_ref(&read)).await?.pop() {
-            Some(ReadResult::Page { rows, resume }) => (rows, resume),
+        // A program must neither meet a row that an own write hides, nor miss one that it makes.
+        let touched =
+            self.parts[at].writes.touch(&range.start, &range.end) || self.staged(at, std::slice::from_ref(&read));
+        if let (false, Some(wanted), ReadOp::Scan { rows_max, bytes_max, program, .. }) =
+            (touched, &range.program, &mut read)
+        {
+            (*rows_max, *bytes_max, *program) = (wanted.rows_max.max(1), wanted.bytes_max, Some(wanted.code.clone()));
+        }
+        let (rows, output, resume) = match self.read(at, std::slice::from_ref(&read)).await?.pop() {
+            Some(ReadResult::Page { rows, resume }) => (rows, None, resume),
+            Some(ReadResult::Output { result, resume }) => (Vec::new(), Some(result), resume),
             other => return Err(TxnError::Fatal(format!("a page was expected, {other:?} came"))),
         };
         let (start, end) = match (&resume, range.reverse) {
@@ -107,9 +132,9 @@ impl Transaction {
             (Some(resume), true) => (resume, &range.end),
         };
         let part = &mut self.parts[at];
-        let rows = part.writes.merge(rows, start, end, range.reverse);
+        let rows = if output.is_some() { rows } else { part.writes.merge(rows, start, end, range.reverse) };
         part.spans.range(start.clone(), end.clone());
-        Ok(Page { rows, resume })
+        Ok(Page { rows, output, resume })
     }
 
     /// Locks keys of one set at its leader and reads their newest values, own writes included; one answer a key. The snapshot

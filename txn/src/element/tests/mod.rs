@@ -3,6 +3,7 @@
 mod apply;
 mod doubt;
 mod locks;
+mod programs;
 mod rules;
 mod staged;
 mod store;

@@ -24,7 +24,7 @@ fn commit_at(txn: u64, at: Timestamp) -> Operation {
 }
 
 fn scan(at: Option<Timestamp>, own: Option<u64>, rows_max: u32, reverse: bool) -> Operation {
-    let read = ReadOp::Scan { start: b("a"), end: b("z"), reverse, rows_max, bytes_max: 1 << 20 };
+    let read = ReadOp::Scan { start: b("a"), end: b("z"), reverse, rows_max, bytes_max: 1 << 20, program: None };
     Operation::Read { at, proof: false, patience: patience(own), reads: vec![read] }
 }
 
@@ -79,6 +79,28 @@ async fn staged_writes_become_visible_together_and_only_with_their_outcome() {
         })
         .unwrap();
     assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn an_own_staged_write_behind_a_full_page_comes_in_its_turn() {
+    let set = TestSet::new();
+    set.put(1, "b", "old").await;
+    set.put(2, "d", "old").await;
+    set.ask(stage(1, 3, 0, writes(&[("x", Some("new")), ("c", Some("new"))]))).await.unwrap();
+    assert_eq!(keys(&set, scan(None, Some(3), 2, false)).await, (vec![b("b"), b("c")], Some(b("c\0"))));
+    let all = keys(&set, scan(None, Some(3), 9, false)).await;
+    assert_eq!(all, (vec![b("b"), b("c"), b("d"), b("x")], None));
+    let (mut found, mut left) = (Vec::new(), true);
+    let mut start = b("a");
+    while left {
+        let read = ReadOp::Scan { start, end: b("z"), reverse: false, rows_max: 1, bytes_max: 1 << 20, program: None };
+        let one = Operation::Read { at: None, proof: false, patience: patience(Some(3)), reads: vec![read] };
+        let (page, resume) = keys(&set, one).await;
+        found.extend(page);
+        left = resume.is_some();
+        start = resume.unwrap_or_default();
+    }
+    assert_eq!(found, all.0);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use crate::store::record::{LoggedWrite, PrepareRecord};
 use crate::store::rocks::StoreMemory;
 use crate::store::versions::{ReadAt, RowAt};
 use crate::store::{Store, StoreError};
+use crate::traits::NoPrograms;
 
 fn location(path: &std::path::Path, create: bool) -> StoreLocation {
     let memory = StoreMemory::new(4 << 20, 4 << 20, 1);
@@ -84,8 +85,8 @@ fn scans_page_in_both_directions_at_any_snapshot() {
         apply(&element, &entries);
         let page = |snapshot, start, end, reverse, rows_max| {
             let at = ReadAt { snapshot: Timestamp(snapshot), own: None, cut: false };
-            let read = ReadOp::Scan { start: b(start), end: b(end), reverse, rows_max, bytes_max: 1000 };
-            match element.store.read(at, &[read]).unwrap() {
+            let read = ReadOp::Scan { start: b(start), end: b(end), reverse, rows_max, bytes_max: 1000, program: None };
+            match element.store.read(at, &[read], &NoPrograms).unwrap() {
                 crate::protocol::ReadAnswer::Rows(mut results) => match results.remove(0) {
                     ReadResult::Page { rows, resume } => {
                         (rows.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), resume)
