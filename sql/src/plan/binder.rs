@@ -266,7 +266,11 @@ impl<'a> Binder<'a> {
                 Expr::Parameter(n) => {
                     // Used twice before its type was known: the first use has settled it.
                     ty = self.parameters[n]
-                        .get_or_insert_with(|| if matches!(target, Type::Unknown) { Type::Text } else { target.base() })
+                        .get_or_insert_with(|| match target {
+                            // A relation's name is looked up among the tables that the statement sees, which are not known when its values come.
+                            Type::Unknown | Type::Regclass => Type::Text,
+                            target => target.base(),
+                        })
                         .clone();
                 }
                 _ => ty = Type::Text,
