@@ -27,7 +27,7 @@ pub fn normalise(grammar: &Command, argv: Vec<OsString>) -> Vec<OsString> {
             let (name, value) = option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
             let known = command.and_then(|command| find(command, name)).or_else(|| find(grammar, name));
             let Some(known) = known else {
-                output.push(argument);
+                output.push(if is_misspelt(name) { format!("-{text}").into() } else { argument });
                 continue;
             };
             let long = known.get_long().expect("found by its long name");
@@ -57,6 +57,13 @@ pub fn normalise(grammar: &Command, argv: Vec<OsString>) -> Vec<OsString> {
 
 fn find<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
     command.get_arguments().find(|known| known.get_long().is_some_and(|long| same(long, name)))
+}
+
+/// Whether what follows one dash is meant as a long name: the parser then speaks of the whole word, not of its first letter, and knows what is
+/// similar. `-k3` and `-5` are not.
+fn is_misspelt(name: &str) -> bool {
+    let letters = name.chars().all(|letter| letter.is_ascii_alphabetic() || "-_".contains(letter));
+    letters && name.len() > 1 && !name.starts_with('-')
 }
 
 /// Whether the option's value may be left out.
@@ -119,7 +126,8 @@ mod tests {
 
     #[test]
     fn unknown_words_reach_the_parser_as_typed() {
-        assert_eq!(normal("a dbFrobnicate -Elephant"), "a dbFrobnicate -Elephant");
-        assert_eq!(normal("a -h"), "a -h");
+        assert_eq!(normal("a dbFrobnicate Elephant"), "a dbFrobnicate Elephant");
+        assert_eq!(normal("a -h -k3 -5 --what"), "a -h -k3 -5 --what");
+        assert_eq!(normal("a dbStatus -sumary"), "a dbStatus --sumary", "one dash or two, a long name is a long name");
     }
 }

@@ -27,7 +27,8 @@ pub struct Cli {
     /// Instances to ask, in this order, until one answers: HOST:PORT of their peer addresses.
     ///
     /// Default: the variable QUORATE_AT, else the first instance's default port on this machine.
-    #[arg(long, global = true, value_name = "HOST:PORT[,…]", value_delimiter = ',', default_values_t = default_at())]
+    #[arg(long, global = true, value_name = "HOST:PORT[,…]", value_delimiter = ',', default_values_t = default_at(),
+        value_parser = address)]
     pub at: Vec<String>,
     /// Print answers as JSON.
     #[arg(long, global = true)]
@@ -35,6 +36,18 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// `HOST:PORT`, or what is wrong with it.
+fn address(text: &str) -> Result<String, String> {
+    let Some((host, port)) = text.rsplit_once(':') else { return Err("the port is missing: HOST:PORT".to_owned()) };
+    if host.is_empty() || host.contains('/') {
+        return Err("the host is missing: HOST:PORT".to_owned());
+    }
+    match port.parse::<u16>() {
+        Ok(1..) => Ok(text.to_owned()),
+        Ok(0) | Err(_) => Err("the port is a number from 1 to 65535".to_owned()),
+    }
 }
 
 fn default_at() -> Vec<String> {
@@ -163,7 +176,7 @@ pub enum Command {
         /// The transaction, as xactList shows it.
         transaction: String,
     },
-    /// Compare all replicas of every replica set at one position of its log.
+    /// Compare all replicas of every replica set at one position of its log. A replica without a hash after 120 s is not compared.
     DbVerify {
         /// Name of the database.
         database: String,

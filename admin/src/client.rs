@@ -22,9 +22,14 @@ pub enum Failure {
     /// The grid said no, or that it failed.
     #[error("{0}")]
     Refused(Refused),
-    /// Nobody could be asked. The lines say why, one an instance.
-    #[error("Error : No instance of the grid decides\n{}", .0.join("\n"))]
-    Unreachable(Vec<String>),
+    /// Nobody could be asked, or nobody could decide; nothing was done.
+    #[error("Error : {}\n{}", headline(*.answered), .reasons.join("\n"))]
+    Unreachable {
+        /// Whether an instance answered, which could not reach those who decide.
+        answered: bool,
+        /// Why, one line an instance.
+        reasons: Vec<String>,
+    },
     /// `-wait` took longer than allowed.
     #[error("Error : Timed out after {seconds} s: {state}")]
     TimedOut {
@@ -32,6 +37,8 @@ pub enum Failure {
         seconds: u64,
         /// How far it came.
         state: String,
+        /// What to do, and where to look.
+        hint: String,
     },
     /// Something of this program's own.
     #[error("Error : {0}")]
@@ -44,7 +51,7 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Refused(_) | Self::Other(_) => Exit::Refused,
-            Self::Unreachable(_) => Exit::Unreachable,
+            Self::Unreachable { .. } => Exit::Unreachable,
             Self::TimedOut { .. } => Exit::TimedOut,
         }
     }
@@ -54,10 +61,22 @@ impl Failure {
     pub fn hint(&self) -> &str {
         match self {
             Self::Refused(refused) => &refused.hint,
-            Self::Unreachable(_) => "Start the instances, or name others: quorate-admin --at HOST:PORT …",
-            Self::TimedOut { .. } => "The grid goes on with it; see how far it is: quorate-admin dbStatus -all",
+            Self::Unreachable { answered: true, .. } => {
+                "Start the missing management instances; SQL goes on without them"
+            }
+            Self::Unreachable { answered: false, .. } => {
+                "Start the instances, or name others: quorate-admin --at HOST:PORT …"
+            }
+            Self::TimedOut { hint, .. } => hint,
             Self::Other(_) => "",
         }
+    }
+}
+
+fn headline(answered: bool) -> &'static str {
+    match answered {
+        true => "The grid cannot decide at the moment; nothing was done",
+        false => "No instance of the grid answers",
     }
 }
 
@@ -94,6 +113,7 @@ impl Grid {
         request: impl AsyncFn(AdminClient<Channel>) -> Result<Response<T>, Status>,
     ) -> Result<T, Failure> {
         let mut reasons = Vec::new();
+        let mut answered = false;
         for address in &self.addresses {
             let client = match connect(address).await {
                 Ok(client) => client,
@@ -111,7 +131,13 @@ impl Grid {
             let said = !status.details().is_empty();
             let refused = Refused::from_status(&status);
             match (status.code(), said, kind) {
-                (Code::Unavailable, true, _) => reasons.push(format!("  {address}: {}", refused.text)),
+                (Code::Unavailable, true, _) => {
+                    answered = true;
+                    reasons.push(format!("  {address}: {}", refused.text));
+                }
+                (_, false, _) if is_foreign(&cause(&status, &refused.text)) => {
+                    reasons.push(format!("  {address}: {FOREIGN}"));
+                }
                 (_, false, Kind::Question) if status.code() != Code::Unimplemented => {
                     reasons.push(format!("  {address}: {}", cause(&status, &refused.text)));
                 }
@@ -125,7 +151,7 @@ impl Grid {
                 _ => return Err(Failure::Refused(refused)),
             }
         }
-        Err(Failure::Unreachable(reasons))
+        Err(Failure::Unreachable { answered, reasons })
     }
 }
 
@@ -143,9 +169,22 @@ async fn connect(address: &str) -> Result<AdminClient<Channel>, String> {
     let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT);
     match tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect()).await {
         Ok(Ok(channel)) => Ok(AdminClient::new(channel)),
-        Ok(Err(error)) => Err(root(&error)),
+        Ok(Err(error)) => {
+            let cause = root(&error);
+            Err(if is_foreign(&cause) { FOREIGN.to_owned() } else { cause })
+        }
         Err(_) => Err(format!("no connection within {} s", CONNECT_TIMEOUT.as_secs())),
     }
+}
+
+/// What is said of a port that answers in another protocol.
+const FOREIGN: &str =
+    "this port speaks another protocol; is it for SQL? quorate-admin takes the peer address, usually port 7510";
+
+/// Whether HTTP/2 took an answer for a frame that cannot be: PostgreSQL's protocol, or any other text, looks like one that is too long.
+/// Nothing that was sent there was understood.
+fn is_foreign(cause: &str) -> bool {
+    cause.contains("frame with invalid size")
 }
 
 /// The innermost cause: the layers around it say only that something failed.

@@ -17,6 +17,10 @@ use crate::{inspect, render};
 const LIMIT: Duration = Duration::from_secs(20);
 /// How long a comparison of all replicas may take.
 const VERIFY_LIMIT: Duration = Duration::from_secs(600);
+/// How long the grid waits for the hash of one replica.
+const REPLICA_LIMIT: Duration = Duration::from_secs(120);
+/// When it is said that a comparison takes its time.
+const VERIFY_NOTICE: Duration = Duration::from_secs(2);
 
 /// Runs a command and prints what comes of it.
 pub async fn run(cli: &Cli) -> Exit {
@@ -28,6 +32,17 @@ pub async fn run(cli: &Cli) -> Exit {
             failure.exit()
         }
     }
+}
+
+/// `dbStatus` as one JSON document: what is recorded, and what the instances said if they were asked, one of each per database.
+#[derive(Serialize)]
+struct StatusDocument {
+    #[serde(flatten)]
+    status: pb::DbStatusReply,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Vec<pb::DbDetailsReply>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections: Option<Vec<pb::DbConnectionsReply>>,
 }
 
 struct Session {
@@ -98,7 +113,8 @@ impl Session {
                 self.watch(database.as_deref(), *sections, Duration::from_secs(*seconds)).await
             }
             Command::XactList { database } => {
-                let reply = self.connections(database, true).await?;
+                let mut reply = self.connections(database, true).await?;
+                inspect::keep_transactions(&mut reply);
                 self.print(&reply, || inspect::transactions(&reply, self.zone))?;
                 Ok(Exit::Done)
             }
@@ -199,7 +215,7 @@ impl Session {
             }
             if let Err(failure) = self.db_status(database, sections).await {
                 // A name that is wrong once is wrong for ever.
-                if !matches!(failure, Failure::Unreachable(_)) {
+                if !matches!(failure, Failure::Unreachable { .. }) {
                     return Err(failure);
                 }
                 self.complain(&failure);
@@ -228,12 +244,9 @@ impl Session {
         let reply = self.grid.call(Kind::Question, LIMIT, send).await?;
         let sections = sections.resolved();
         let mut parts: Vec<String> = Vec::new();
-        // With JSON each answer is a document of its own, the status first.
         parts.extend(reply.stale.as_ref().map(|stale| render::stale(stale, self.zone)));
         for status in &reply.databases {
-            if sections.shows_status() {
-                parts.push(render::database(status, sections, self.zone));
-            }
+            parts.push(render::database(status, sections, self.zone));
             if sections.load_readiness {
                 parts.push(inspect::load_readiness(status, self.zone));
             }
@@ -241,37 +254,55 @@ impl Session {
         if reply.databases.is_empty() {
             parts.push("No database exists yet. Create one: quorate-admin dbCreate NAME\n".to_owned());
         }
-        let mut separate = !parts.is_empty();
-        if separate {
-            self.print(&reply, || parts.join("\n"))?;
-        }
-        for status in &reply.databases {
-            separate = self.inspect(&status.name, sections, separate).await?;
-        }
-        Ok(if reply.stale.is_some() { Exit::Unreachable } else { Exit::Done })
+        let stale = reply.stale.is_some();
+        let mut document = StatusDocument { status: reply, details: None, connections: None };
+        // What is recorded is shown although the instances cannot be asked.
+        let asked = self.inspect(&mut document, sections, &mut parts).await;
+        self.print(&document, || parts.join("\n"))?;
+        asked?;
+        Ok(if stale { Exit::Unreachable } else { Exit::Done })
     }
 
-    /// What the instances themselves are asked for. `separate` tells whether something was printed before, and then whether something is now.
-    async fn inspect(&self, database: &str, sections: SectionArgs, separate: bool) -> Result<bool, Failure> {
-        let gap = |separate: bool| if separate { "\n" } else { "" };
-        if sections.details {
-            let request = pb::DbDetailsRequest { database: database.to_owned() };
-            let send = async |mut client: pb::AdminClient<_>| client.db_details(request.clone()).await;
-            let reply = self.grid.call(Kind::Question, LIMIT, send).await?;
-            self.print(&reply, || gap(separate).to_owned() + &inspect::details(&reply, self.zone))?;
+    /// What the instances themselves are asked for.
+    async fn inspect(
+        &self,
+        document: &mut StatusDocument,
+        sections: SectionArgs,
+        parts: &mut Vec<String>,
+    ) -> Result<(), Failure> {
+        let names: Vec<String> = document.status.databases.iter().map(|status| status.name.clone()).collect();
+        for database in names {
+            if sections.details {
+                let request = pb::DbDetailsRequest { database: database.clone() };
+                let send = async |mut client: pb::AdminClient<_>| client.db_details(request.clone()).await;
+                let reply = self.grid.call(Kind::Question, LIMIT, send).await?;
+                parts.push(inspect::details(&reply, self.zone));
+                document.details.get_or_insert_default().push(reply);
+            }
+            if sections.connections {
+                let reply = self.connections(&database, false).await?;
+                parts.push(inspect::connections(&reply, self.zone));
+                document.connections.get_or_insert_default().push(reply);
+            }
         }
-        if sections.connections {
-            let reply = self.connections(database, false).await?;
-            let separate = separate || sections.details;
-            self.print(&reply, || gap(separate).to_owned() + &inspect::connections(&reply, self.zone))?;
-        }
-        Ok(separate || sections.details || sections.connections)
+        Ok(())
     }
 
     async fn db_verify(&self, database: &str) -> Result<Exit, Failure> {
         let request = pb::DbVerifyRequest { database: database.to_owned() };
         let send = async |mut client: pb::AdminClient<_>| client.db_verify(request.clone()).await;
-        let reply = self.grid.call(Kind::Question, VERIFY_LIMIT, send).await?;
+        let answer = self.grid.call(Kind::Question, VERIFY_LIMIT, send);
+        let mut answer = std::pin::pin!(answer);
+        let reply = match tokio::time::timeout(VERIFY_NOTICE, &mut answer).await {
+            Ok(reply) => reply?,
+            Err(_) => {
+                eprintln!(
+                    "  comparing; a copy that has no hash after {} s counts as not compared",
+                    REPLICA_LIMIT.as_secs()
+                );
+                answer.await?
+            }
+        };
         let result = render::verification_result(&reply);
         self.print(&reply, || {
             let result = result.as_ref().map(|text| format!("\n{text}\n")).unwrap_or_default();

@@ -42,7 +42,13 @@ pub fn connections(reply: &pb::DbConnectionsReply, zone: Zone) -> String {
     format!("{title}\n\n{}{}", table::render(&columns, &rows), silent(&reply.silent))
 }
 
-/// The open transactions of a database, oldest first; those whose session is gone come before all.
+/// Leaves the open transactions of a database, oldest first; those whose session is gone come before all.
+pub fn keep_transactions(reply: &mut pb::DbConnectionsReply) {
+    reply.connections.retain(|session| !session.transaction.is_empty() || session.transaction_id != 0);
+    reply.connections.sort_by_key(|session| session.transaction_since_ms);
+}
+
+/// The open transactions of a database, after [`keep_transactions`].
 #[must_use]
 pub fn transactions(reply: &pb::DbConnectionsReply, zone: Zone) -> String {
     let columns = [
@@ -60,10 +66,8 @@ pub fn transactions(reply: &pb::DbConnectionsReply, zone: Zone) -> String {
         text("Waits for"),
         text("Blocks"),
     ];
-    let is_open = |session: &&pb::Connection| !session.transaction.is_empty() || session.transaction_id != 0;
-    let mut open: Vec<&pb::Connection> = reply.connections.iter().filter(is_open).collect();
-    open.sort_by_key(|session| session.transaction_since_ms);
-    let rows: Vec<Vec<String>> = open
+    let rows: Vec<Vec<String>> = reply
+        .connections
         .iter()
         .map(|session| {
             let sessionless = session.process_id == 0;

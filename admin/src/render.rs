@@ -6,12 +6,11 @@ use crate::cli::SectionArgs;
 use crate::table::{self, number, text};
 use crate::zone::Zone;
 
-/// The sections of one database that were asked for, after a line that says how it is.
+/// A line that says how the database is and what to do, then the sections that were asked for.
 #[must_use]
 pub fn database(status: &pb::DatabaseStatus, sections: SectionArgs, zone: Zone) -> String {
-    let mut parts = Vec::new();
+    let mut parts = vec![verdict(status)];
     if sections.summary {
-        parts.push(verdict(status));
         parts.push(summary(status, zone));
     }
     if sections.element {
@@ -280,9 +279,10 @@ pub fn verification_result(reply: &pb::DbVerifyReply) -> Result<String, String> 
 /// A warning over an answer that may be out of date.
 #[must_use]
 pub fn stale(stale: &pb::Stale, zone: Zone) -> String {
+    let why = if stale.reason.is_empty() { String::new() } else { format!(": {}", stale.reason) };
     format!(
-        "STALE: no majority of the management instances answers. This is the last known state, of {}\n  {}\n",
+        "STALE: no majority of the management instances answers{why}\n  \
+         What follows is the last that was recorded, of {}; only `down` is as this instance sees it now\n",
         zone.ctime(stale.known_ms),
-        stale.reason
     )
 }

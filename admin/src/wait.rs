@@ -123,6 +123,7 @@ pub async fn until_done(
     let start = Instant::now();
     let mut answered = start;
     let mut last = String::new();
+    let mut steps: Vec<String> = Vec::new();
     loop {
         let mut state = "no majority of the management instances answers".to_owned();
         match look(grid, &change.database).await {
@@ -132,12 +133,15 @@ pub async fn until_done(
                     return Ok(());
                 }
                 state = describe(&status, goal);
+                steps = status.next_steps;
+                // The others are for when this change is done.
+                steps.retain(|step| !step.starts_with("quorate-admin "));
             }
             Ok(Some(_)) => answered = Instant::now(),
             Ok(None) => {}
-            Err(Failure::Unreachable(reasons)) => {
+            Err(failure @ Failure::Unreachable { .. }) => {
                 if limit == 0 && answered.elapsed() > PATIENCE {
-                    return Err(Failure::Unreachable(reasons));
+                    return Err(failure);
                 }
                 "no instance answers".clone_into(&mut state);
             }
@@ -146,7 +150,10 @@ pub async fn until_done(
             Err(failure) => return Err(failure),
         }
         if limit != 0 && start.elapsed() >= Duration::from_secs(limit) {
-            return Err(Failure::TimedOut { seconds: limit, state });
+            let look =
+                format!("The grid goes on with it; see how far it is: quorate-admin dbStatus {} -all", change.database);
+            let steps = steps.iter().map(|step| format!("Next: {step}")).chain([look]);
+            return Err(Failure::TimedOut { seconds: limit, state, hint: steps.collect::<Vec<_>>().join("\n  ") });
         }
         if state != last {
             progress(&state);
@@ -245,16 +252,21 @@ pub async fn until_disconnected(
                 });
                 let names: Vec<String> =
                     waiting.map(|instance| format!("{}.{}", instance.host, instance.instance)).collect();
-                format!("sessions are left on {}", names.join(", "))
+                format!("not yet reported done by {}", names.join(", "))
             }
-            Err(Failure::Unreachable(reasons)) if limit == 0 && answered.elapsed() > PATIENCE => {
-                return Err(Failure::Unreachable(reasons));
+            Err(failure @ Failure::Unreachable { .. }) if limit == 0 && answered.elapsed() > PATIENCE => {
+                return Err(failure);
             }
-            Err(Failure::Unreachable(_)) => "no instance answers".to_owned(),
+            Err(Failure::Unreachable { .. }) => "no instance answers".to_owned(),
             Err(failure) => return Err(failure),
         };
         if limit != 0 && start.elapsed() >= Duration::from_secs(limit) {
-            return Err(Failure::TimedOut { seconds: limit, state });
+            let hint = format!(
+                "The grid goes on with it; see how far it is: quorate-admin dbDisconnectStatus {0}; which sessions are left: \
+                 quorate-admin dbStatus {0} -connections",
+                change.database
+            );
+            return Err(Failure::TimedOut { seconds: limit, state, hint });
         }
         if state != last {
             progress(&state);

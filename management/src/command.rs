@@ -362,8 +362,8 @@ pub enum Refused {
     /// No instance has this number.
     #[error("Instance number {0} does not exist")]
     NoInstanceNumber(InstanceNumber),
-    /// The sender was started anew since.
-    #[error("Instance number {instance} was started anew: incarnation {known} is known, {given} is over")]
+    /// The sender was started anew since, or is recorded as down.
+    #[error("Instance number {instance} {}", stranger(*.known, *.given))]
     OldIncarnation {
         /// Which.
         instance: InstanceNumber,
@@ -404,6 +404,15 @@ pub enum Refused {
         /// Word.
         to: String,
     },
+}
+
+/// Why nothing is taken from this start of an instance.
+fn stranger(known: u64, given: u64) -> String {
+    if known == given {
+        format!("is recorded as down; it is asked to report again (incarnation {given})")
+    } else {
+        format!("was started anew: incarnation {known} is known, {given} is over")
+    }
 }
 
 impl Refused {
@@ -447,7 +456,9 @@ impl Refused {
     pub fn hint(&self) -> String {
         match self {
             Self::NoGrid => "Make it: quorate-admin gridCreate NAME -k 3".to_owned(),
-            Self::NoDatabase(name) => format!("Create it: quorate-admin dbCreate {name}"),
+            Self::NoDatabase(_) => {
+                "Upper and lower case count in names of databases; they are listed by: quorate-admin dbList".to_owned()
+            }
             Self::WrongK(2) => {
                 "Two copies need a witness, which this version does not have; with three instances use -k 3".to_owned()
             }

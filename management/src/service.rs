@@ -48,7 +48,7 @@ pub enum PortError {
         /// Its address for operators, if one is known.
         active: Option<String>,
     },
-    /// Nothing was proposed, since no majority answers.
+    /// Nothing was proposed, since no majority answers. Who does not, or what else is known; may be empty.
     #[error("{0}")]
     NoMajority(String),
     /// Something was proposed, and nobody knows what became of it.
@@ -236,6 +236,18 @@ impl<P: Port> AdminService<P> {
         }
     }
 
+    /// The model once every instance of a new grid is up, so that nobody is shown as missing who is about to appear; or as it is after
+    /// [`ACTIVE_TIMEOUT`].
+    async fn all_up(&self, made: Arc<Model>) -> Arc<Model> {
+        let until = Instant::now() + ACTIVE_TIMEOUT;
+        let mut model = made;
+        while !model.instances.values().all(|instance| instance.up) && Instant::now() < until {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            model = self.port.last_known().unwrap_or(model);
+        }
+        model
+    }
+
     /// Answers a question from the newest state, or from the last known one with the reason why it is stale.
     async fn question<Q, T, A>(
         &self,
@@ -303,13 +315,11 @@ fn refusal(error: PortError) -> GrpcStatus {
         PortError::NotActive { .. } => {
             (Code::Unavailable, plain("no management instance is active", "Repeat the command"))
         }
-        PortError::NoMajority(why) => (
-            Code::Unavailable,
-            plain(
-                &format!("no majority of the management instances answers: {why}"),
-                "Start the missing instances; SQL goes on without them",
-            ),
-        ),
+        PortError::NoMajority(why) => {
+            let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+            let text = format!("no majority of the management instances answers{why}");
+            (Code::Unavailable, plain(&text, "Start the missing instances; SQL goes on without them"))
+        }
         PortError::Unknown(why) => (
             Code::Aborted,
             plain(
@@ -369,7 +379,8 @@ impl<P: Port> pb::Admin for AdminService<P> {
         }
         // Refused before instances are bound to a grid that cannot be.
         crate::apply::check_grid(&name, k).map_err(|refused| refusal(PortError::Refused(refused)))?;
-        let model = self.port.create_grid(name, k).await.map_err(refusal)?;
+        let made = self.port.create_grid(name, k).await.map_err(refusal)?;
+        let model = self.all_up(made).await;
         let shown =
             status::grid_display(&model, &self.port.live()).map_err(|refused| refusal(PortError::Refused(refused)))?;
         info!(grid = shown.name, uuid = shown.uuid, "grid made");
@@ -541,6 +552,11 @@ impl<P: Port> pb::Admin for AdminService<P> {
             let model = self.port.read().await?;
             let database =
                 model.database(&name).ok_or_else(|| PortError::Refused(Refused::NoDatabase(name.clone())))?;
+            match database.target {
+                Target::Loaded | Target::Open => {}
+                Target::Unloaded => return Err(PortError::Refused(Refused::NotLoaded(name.clone()))),
+                Target::Destroyed => return Err(PortError::Refused(Refused::BeingDestroyed(name.clone()))),
+            }
             let hashes = self.port.verify(&model, database).await?;
             Ok(verification(&model, database, &hashes, self.port.now_ms()))
         };
@@ -566,7 +582,8 @@ fn verification(model: &Model, database: &Database, hashes: &[SetHashes], now: M
                     let (hash, message) = match result {
                         Some(Ok(hash)) => (hash.clone(), String::new()),
                         Some(Err(why)) => (String::new(), why.clone()),
-                        None => (String::new(), "no answer".to_owned()),
+                        // What is said of the whole set is said once.
+                        None => (String::new(), String::new()),
                     };
                     pb::ElementVerification {
                         number: *member,

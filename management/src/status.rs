@@ -13,6 +13,8 @@ use crate::lifecycle::{Status, Target};
 use crate::model::{Database, DatabaseNumber, Element, ElementNumber, Instance, InstanceNumber, Millis, Model, SetId};
 use crate::repair::LOST_FILES;
 
+mod verdict;
+
 /// What the instance that answers sees at this moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveView {
@@ -20,12 +22,23 @@ pub struct LiveView {
     pub now_ms: Millis,
     /// The instance that decides for the management group, if one is known.
     pub active: Option<InstanceNumber>,
-    /// Instances that do not answer, with the reason.
-    pub unreachable: BTreeMap<InstanceNumber, String>,
+    /// Instances that do not answer.
+    pub unreachable: BTreeMap<InstanceNumber, Unreachable>,
     /// Leaders, as their elements claim to be; by database and set.
     pub leaders: BTreeMap<(DatabaseNumber, SetId), ElementNumber>,
     /// Progress of elements, such as how much of a log is still to be caught up.
     pub notes: BTreeMap<ElementNumber, String>,
+    /// Sessions of each database that has any, on all instances that answer.
+    pub sessions: BTreeMap<String, u32>,
+}
+
+/// An instance that does not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreachable {
+    /// How it shows, for people.
+    pub reason: String,
+    /// When it was noticed; 0 when nobody knows.
+    pub since_ms: Millis,
 }
 
 /// The status of one database.
@@ -88,11 +101,15 @@ pub fn instance_row(instance: &Instance, live: &LiveView) -> pb::Instance {
         management: instance.spec.management,
         active: live.active == Some(instance.number),
         up: instance.up && unreachable.is_none(),
-        since_ms: instance.since_ms,
+        since_ms: match unreachable {
+            // It is recorded as up: that time tells when it came, not when it was lost.
+            Some(unreachable) if instance.up => unreachable.since_ms,
+            _ => instance.since_ms,
+        },
         sql_address: instance.spec.sql_address.clone(),
         peer_address: instance.spec.peer_address.clone(),
         message: if instance.message.is_empty() {
-            unreachable.cloned().unwrap_or_default()
+            unreachable.map(|unreachable| unreachable.reason.clone()).unwrap_or_default()
         } else {
             instance.message.clone()
         },
@@ -110,6 +127,8 @@ struct View<'a> {
 struct Seen<'a> {
     element: &'a Element,
     status: Status,
+    /// When it reached that status; 0 when nobody knows.
+    since_ms: Millis,
     /// Position of its set in the map, from 1; 0 when it is in none.
     set: u32,
     message: String,
@@ -141,24 +160,31 @@ impl<'a> View<'a> {
     }
 
     fn see(&self, element: &'a Element) -> Seen<'a> {
-        let instance = self.model.instances.get(&element.instance);
         let unreachable = self.live.unreachable.get(&element.instance);
         let set = self.database.sets.iter().position(|set| set.members.contains(&element.number));
         let mut status = element.status;
         let mut message = element.message.clone();
-        if let Some(reason) = unreachable
+        let mut since_ms = element.since_ms;
+        if let Some(unreachable) = unreachable
             && status.is_live()
         {
             status = Status::Down;
-            message.clone_from(reason);
-        } else if status == Status::Uncreated && instance.is_some_and(|instance| !instance.up) {
+            since_ms = unreachable.since_ms;
+            message.clone_from(&unreachable.reason);
+        } else if status == Status::Uncreated && !self.is_up(element.instance) {
             "its instance is not up".clone_into(&mut message);
         } else if message.is_empty()
             && let Some(note) = self.live.notes.get(&element.number)
         {
             message.clone_from(note);
         }
-        Seen { element, status, set: set.map_or(0, |index| index as u32 + 1), message }
+        Seen { element, status, since_ms, set: set.map_or(0, |index| index as u32 + 1), message }
+    }
+
+    /// Whether an instance is recorded as up, and answers.
+    fn is_up(&self, instance: InstanceNumber) -> bool {
+        self.model.instances.get(&instance).is_some_and(|instance| instance.up)
+            && !self.live.unreachable.contains_key(&instance)
     }
 
     fn row(&self, seen: &Seen) -> pb::Element {
@@ -170,14 +196,13 @@ impl<'a> View<'a> {
             host: instance.map(|instance| instance.spec.host.clone()).unwrap_or_default(),
             instance: instance.map(|instance| instance.spec.name.clone()).unwrap_or_default(),
             status: seen.status.word().to_owned(),
-            since_ms: if seen.status == element.status { element.since_ms } else { 0 },
+            since_ms: seen.since_ms,
             message: seen.message.clone(),
             replica_set: seen.set,
             data_space_group: element.group,
             leader: set.is_some() && self.leader(element.set) == Some(element.number),
             preferred_leader: set.is_some_and(|set| set.preferred_leader == element.number),
-            instance_up: instance.is_some_and(|instance| instance.up)
-                && !self.live.unreachable.contains_key(&element.instance),
+            instance_up: self.is_up(element.instance),
             loadable: seen.set != 0
                 && !matches!(seen.status, Status::Down | Status::Uncreated | Status::Creating | Status::CreateFailed)
                 && !(seen.status == Status::LoadFailed && seen.message.starts_with(LOST_FILES)),
@@ -284,84 +309,6 @@ impl<'a> View<'a> {
             out_of_map || seen.status.has_reached(self.database.target)
         })
     }
-
-    fn verdict(&self, seen: &[Seen], sets: &[pb::ReplicaSet]) -> Verdict {
-        let name = &self.database.name;
-        let mut next_steps = self.next_steps(seen);
-        let lost: Vec<String> = sets.iter().filter(|set| !set.available).map(|set| set.number.to_string()).collect();
-        let idle = seen.iter().filter(|seen| seen.set != 0 && !seen.status.is_loaded()).count();
-        let (health, text) = match self.database.target {
-            Target::Destroyed => ("DatabaseDown", format!("database {name} is being destroyed")),
-            Target::Unloaded if self.settled(seen) => {
-                next_steps.push(format!("quorate-admin dbLoad {name}"));
-                ("DatabaseDown", format!("database {name} is unloaded"))
-            }
-            Target::Unloaded => ("DatabaseDown", format!("database {name} is being unloaded")),
-            Target::Loaded | Target::Open if !lost.is_empty() && lost.len() == sets.len() => {
-                let under_way = seen.iter().any(|seen| seen.status.is_changing() || seen.status == Status::Uncreated);
-                let health = if under_way { "DatabaseRestarting" } else { "DatabaseDown" };
-                (health, format!("no replica set of database {name} has a majority of its elements loaded"))
-            }
-            Target::Loaded | Target::Open if !lost.is_empty() => (
-                "DatabasePartial",
-                format!("without a majority of their elements, and so unavailable: replica set {}", lost.join(", ")),
-            ),
-            Target::Loaded | Target::Open if sets.iter().any(|set| set.leader == 0) => {
-                let without: Vec<String> =
-                    sets.iter().filter(|set| set.leader == 0).map(|set| set.number.to_string()).collect();
-                ("DatabaseImpeded", format!("no leader is known of replica set {}", without.join(", ")))
-            }
-            Target::Loaded | Target::Open if idle > 0 => {
-                let verb = if idle == 1 { "is" } else { "are" };
-                (
-                    "DatabaseImpeded",
-                    format!("all data is available; {idle} of {} elements {verb} not loaded", seen.len()),
-                )
-            }
-            Target::Open if !self.settled(seen) => {
-                ("DatabaseImpeded", "all data is available; some elements are not open yet".to_owned())
-            }
-            Target::Loaded if !self.settled(seen) => {
-                ("DatabaseImpeded", "all data is loaded; some elements are not closed yet".to_owned())
-            }
-            Target::Loaded => {
-                next_steps.push(format!("quorate-admin dbOpen {name}"));
-                ("Normal", "healthy, not open".to_owned())
-            }
-            Target::Open => ("Normal", "healthy".to_owned()),
-        };
-        Verdict { health, text, next_steps }
-    }
-
-    /// For each element that waits for an operator, what to do; each advice once.
-    fn next_steps(&self, seen: &[Seen]) -> Vec<String> {
-        let name = &self.database.name;
-        let mut steps: Vec<String> = Vec::new();
-        for seen in seen {
-            let instance =
-                self.model.instances.get(&seen.element.instance).map(Instance::full_name).unwrap_or_default();
-            let repair = |command: String| format!("repair what element {} says, then: {command}", seen.element.number);
-            let step = match seen.status {
-                Status::Down => format!("start instance {instance}"),
-                Status::CreateFailed => repair(format!("quorate-admin dbCreate {name} -instance {instance}")),
-                Status::LoadFailed => repair(format!("quorate-admin dbLoad {name}")),
-                Status::OpenFailed => repair(format!("quorate-admin dbOpen {name}")),
-                Status::CloseFailed => repair(format!("quorate-admin dbClose {name}")),
-                Status::DestroyFailed => repair(format!("quorate-admin dbDestroy {name}")),
-                _ => continue,
-            };
-            if !steps.contains(&step) {
-                steps.push(step);
-            }
-        }
-        steps
-    }
-}
-
-struct Verdict {
-    health: &'static str,
-    text: String,
-    next_steps: Vec<String>,
 }
 
 #[cfg(test)]

@@ -51,7 +51,8 @@ fn refusals_have_numbers_and_advice() {
     for line in ["dbStatus database1", "dbLoad database1", "dbOpen database1", "dbVerify database1"] {
         assert_eq!(
             message(line),
-            "Error 2: Database database1 does not exist\n  Create it: quorate-admin dbCreate database1\n"
+            "Error 2: Database database1 does not exist\n  \
+             Upper and lower case count in names of databases; they are listed by: quorate-admin dbList\n"
         );
     }
     assert_eq!(
@@ -115,6 +116,12 @@ fn waiting_ends_with_its_time() {
     let ended = grid.run("dbCreate database1 -wait 1");
     assert_eq!(ended.code, 4, "{ended:?}");
     assert!(ended.err.contains("Error : Timed out after 1 s: 0 of 3 elements loaded (3 uncreated)\n"), "{ended:?}");
+    assert!(ended.err.ends_with("see how far it is: quorate-admin dbStatus database1 -all\n"), "{ended:?}");
+    grid.group.all_report(Status::Loaded);
+    grid.group.lose(3);
+    let ended = grid.run("dbOpen database1 -wait 1");
+    assert_eq!(ended.code, 4, "{ended:?}");
+    assert!(ended.err.contains("\n  Next: start instance host3.instance1\n  The grid goes on with it; "), "{ended:?}");
 }
 
 #[test]
@@ -159,7 +166,9 @@ fn a_disconnect_is_followed_until_every_instance_has_acted() {
     assert_eq!((started.code, started.out.as_str()), (0, "Database database1 disconnect started\n"));
     let timed_out = grid.run("dbDisconnect database1 -immediate -wait 1");
     assert_eq!(timed_out.code, 4, "{timed_out:?}");
-    assert!(timed_out.err.contains("sessions are left on host1.instance1, host2.instance1, host3.instance1"));
+    let waiting = "Timed out after 1 s: not yet reported done by host1.instance1, host2.instance1, host3.instance1\n";
+    assert!(timed_out.err.contains(waiting), "{timed_out:?}");
+    assert!(timed_out.err.contains("quorate-admin dbDisconnectStatus database1; "), "{timed_out:?}");
     let wish = lock(&grid.group.model).databases[&1].disconnect.as_ref().expect("it was asked for").number;
     for (instance, sessions) in [(1, 2), (3, 0)] {
         let command = Command::Disconnected { instance, incarnation: 1, database: 1, wish, sessions, at_ms: THEN };

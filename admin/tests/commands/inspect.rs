@@ -38,6 +38,8 @@ fn sessions_and_their_transactions_are_listed() {
     assert_eq!(
         grid.run("dbStatus database1 -connections").out,
         "\
+Database database1: healthy
+
 Database database1 connections as of Thu Feb 22 07:37:28 PST 2018
 
 Host  Instance  PID User Application Client         State               Connected since     TransID  Transaction since
@@ -92,6 +94,9 @@ fn details_are_what_the_instances_say() {
     assert_eq!(
         grid.run("dbStatus database1 -details").out,
         "\
+Database database1: healthy, not open
+  Next: quorate-admin dbOpen database1
+
 Database database1 element details as of Thu Feb 22 07:37:28 PST 2018
 
 Elem Host  Instance  Recorded Reported Role     Term Applied Last In doubt    Staged Size     Message
@@ -116,6 +121,9 @@ fn load_readiness_tells_what_a_load_brings_back() {
     assert_eq!(
         ready,
         "\
+Database database1: database database1 is unloaded
+  Next: quorate-admin dbLoad database1
+
 Database database1 load readiness as of Thu Feb 22 07:37:28 PST 2018
 
 All replica sets can be loaded
@@ -128,9 +136,14 @@ RS DS Elem Host  Instance  Up Status   Can load Message
 "
     );
     for instance in [2, 3] {
-        lock(&grid.group.live).unreachable.insert(instance, "connection refused".to_owned());
+        grid.group.lose(instance);
     }
     let short = grid.run("dbStatus database1 -loadReadiness").out;
     assert!(short.contains("Replica set 1 cannot be loaded: 1 of 3 elements can, 2 must\n"), "{short}");
     assert!(short.contains("    2    2 host2 instance1 N  down     N        connection refused\n"), "{short}");
+    // There is nothing in memory to be compared.
+    assert_eq!(
+        grid.run("dbVerify database1").err,
+        "Error 13: Database database1 is not loaded\n  Load it first: quorate-admin dbLoad database1\n"
+    );
 }

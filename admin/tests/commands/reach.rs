@@ -16,7 +16,7 @@ fn other_addresses_are_tried() {
     assert_eq!(run(&format!("--at {closed},{} dbStatus", grid.at)).code, 0);
     let nobody = run(&format!("dbStatus --at {closed}"));
     assert_eq!(nobody.code, 3);
-    assert!(nobody.err.starts_with(&format!("Error : No instance of the grid decides\n  {closed}: ")), "{nobody:?}");
+    assert!(nobody.err.starts_with(&format!("Error : No instance of the grid answers\n  {closed}: ")), "{nobody:?}");
     assert!(nobody.err.contains("refused"), "{nobody:?}");
 }
 
@@ -49,6 +49,58 @@ fn instances_that_point_at_each_other_end_the_search() {
     let ended = run(&format!("--at {at} dbLoad database1"));
     assert_eq!(ended.code, 3, "{ended:?}");
     assert!(ended.err.contains("no management instance is active"), "{ended:?}");
+}
+
+#[test]
+fn a_port_for_sql_is_told_apart() {
+    let grid = Grid::open();
+    let at = grid.runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    // What PostgreSQL's protocol answers to a packet that is too long.
+                    let error = b"E\0\0\0\x24SFATAL\0C08P01\0Minvalid length\0\0\0";
+                    let mut bytes = [0; 24];
+                    let _ = tokio::io::AsyncReadExt::read_exact(&mut stream, &mut bytes).await;
+                    let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, error).await;
+                    let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut bytes).await;
+                });
+            }
+        });
+        address
+    });
+    for line in ["dbStatus", "dbLoad database1"] {
+        let ended = run(&format!("--at {at} {line}"));
+        assert_eq!(ended.code, 3, "nothing was taken there: {ended:?}");
+        assert!(ended.err.contains("is it for SQL?"), "{ended:?}");
+        assert_eq!(run(&format!("--at {at},{} {line}", grid.at)).code, 0, "the next one is asked");
+    }
+}
+
+#[test]
+fn wrong_addresses_are_wrong_usage() {
+    for (address, why) in
+        [("127.0.0.1", "the port is missing"), ("127.0.0.1:99999", "from 1 to 65535"), (":7510", "the host is missing")]
+    {
+        let ended = run(&format!("--at {address} dbStatus"));
+        assert_eq!(ended.code, 2, "{ended:?}");
+        assert!(ended.err.contains(why), "{ended:?}");
+    }
+}
+
+#[test]
+fn misspelt_options_are_answered_by_what_is_similar() {
+    for (line, similar) in [
+        ("dbStatus demo -sumary", "'--summary'"),
+        ("dbCreate demo -replicaset 3", "'--replica-sets'"),
+        ("dbUnload demo -froce", "'--force'"),
+    ] {
+        let ended = run(line);
+        assert_eq!(ended.code, 2, "{ended:?}");
+        assert!(ended.err.contains(similar), "{ended:?}");
+    }
 }
 
 #[test]

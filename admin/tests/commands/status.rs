@@ -85,6 +85,35 @@ fn sections_can_be_asked_for_one_by_one() {
 }
 
 #[test]
+fn every_choice_of_sections_begins_with_the_verdict() {
+    let grid = Grid::open();
+    grid.group.lose(2);
+    for section in ["-element", "-replicaset", "-dataspacegroup", "-all", "-details", "-connections", "-loadReadiness"]
+    {
+        let out = grid.run(&format!("dbStatus database1 {section}")).out;
+        let verdict =
+            "Database database1: no leader is known of replica set 2\n  Next: start instance host2.instance1\n\n";
+        assert!(out.starts_with(verdict), "{section}: {out}");
+    }
+}
+
+#[test]
+fn json_is_one_document_whatever_is_asked_for() {
+    let grid = Grid::open();
+    let json = |line: &str| serde_json::from_str::<serde_json::Value>(&grid.run(line).out).expect("one JSON document");
+    let all = json("--json dbStatus database1 -all -details -connections -loadReadiness");
+    assert_eq!(all["databases"][0]["name"], "database1");
+    assert_eq!(all["details"][0]["elements"].as_array().map(Vec::len), Some(9));
+    assert_eq!(all["connections"][0]["connections"].as_array().map(Vec::len), Some(3));
+    let plain = json("--json dbStatus database1");
+    assert_eq!((plain.get("details"), plain.get("connections")), (None, None));
+    let open = json("--json xactList database1");
+    let transactions = open["connections"].as_array().expect("a list");
+    assert_eq!(transactions.len(), 3, "as in the table: an idle session is none");
+    assert!(transactions.iter().all(|open| open["transaction_id"] != 0), "{transactions:?}");
+}
+
+#[test]
 fn creation_in_progress_is_counted() {
     let grid = Grid::made();
     let created = grid.run("dbCreate database1 -replica-sets 3");
@@ -102,9 +131,9 @@ fn creation_in_progress_is_counted() {
 #[test]
 fn a_dead_instance_shows_as_down_before_anything_is_agreed() {
     let grid = Grid::open();
-    lock(&grid.group.live).unreachable.insert(2, "connection refused".to_owned());
+    grid.group.lose(2);
     let out = grid.run("dbStatus database1 -element").out;
-    assert!(out.contains("\nhost2 instance1    5 down                       connection refused\n"), "{out}");
+    assert!(out.contains("\nhost2 instance1    5 down   2018-02-22 07:37:27 connection refused\n"), "{out}");
     let out = grid.run("dbStatus database1").out;
     assert!(
         out.starts_with(
@@ -124,15 +153,23 @@ fn without_a_majority_the_last_state_is_marked_stale() {
     assert_eq!(ended.code, 3);
     assert!(
         ended.out.starts_with(
-            "STALE: no majority of the management instances answers. \
-             This is the last known state, of Thu Feb 22 07:37:25 PST 2018\n  host2 and host3 do not answer\n"
+            "STALE: no majority of the management instances answers: host2 and host3 do not answer\n  \
+             What follows is the last that was recorded, of Thu Feb 22 07:37:25 PST 2018; only `down` is as this instance sees it now\n"
         ),
         "{ended:?}"
     );
     assert!(ended.out.contains("created,loaded-complete,open"), "{ended:?}");
     let refused = grid.run("dbLoad database1");
     assert_eq!(refused.code, 3, "{refused:?}");
-    assert!(refused.err.contains("no majority of the management instances answers"), "{refused:?}");
+    assert!(refused.err.starts_with("Error : The grid cannot decide at the moment; nothing was done\n"), "{refused:?}");
+    assert!(refused.err.contains("no majority of the management instances answers: host2 and host3"), "{refused:?}");
+    // Nothing is said twice.
+    *lock(&grid.group.trouble) = Some(PortError::NoMajority(String::new()));
+    assert!(
+        grid.run("dbList").out.starts_with("STALE: no majority of the management instances answers\n  What follows")
+    );
+    let list = grid.run("xactList database1");
+    assert!(list.err.ends_with(": no majority of the management instances answers\n  Start the missing management instances; SQL goes on without them\n"), "{list:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use quorate_management::inquiry::{Answer, Holding, Question};
 use quorate_management::lifecycle::Status;
 use quorate_management::model::{Database, InstanceSpec, Millis, Model};
 use quorate_management::service::{AdminService, Port, PortError, SetHashes};
-use quorate_management::status::LiveView;
+use quorate_management::status::{LiveView, Unreachable};
 use quorate_proto::admin as pb;
 use quorate_proto::admin::AdminServer;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -67,6 +67,12 @@ impl Group {
         assert_eq!(self.apply(&command), Ok(Reply::Reported { refused: Vec::new() }));
     }
 
+    /// From now on an instance does not answer; that was noticed a second ago.
+    pub fn lose(&self, instance: u32) {
+        let lost = Unreachable { reason: "connection refused".to_owned(), since_ms: NOW - 1000 };
+        lock(&self.live).unreachable.insert(instance, lost);
+    }
+
     fn trouble(&self) -> Result<(), PortError> {
         lock(&self.trouble).clone().map_or(Ok(()), Err)
     }
@@ -119,7 +125,7 @@ impl Port for Group {
         Ok(Arc::new(lock(&self.model).clone()))
     }
 
-    /// Instance 1 has two sessions, 2 does not answer, 3 has none; each says the same of its elements as is recorded.
+    /// Instance 1 has three sessions, 2 does not answer, 3 has none; each says the same of its elements as is recorded.
     async fn ask_instance(&self, instance: u32, question: Question) -> Result<Answer, String> {
         match (instance, question) {
             (2, _) => Err("no answer within 2 s".to_owned()),

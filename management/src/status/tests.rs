@@ -116,6 +116,13 @@ fn verdicts_say_what_to_do() {
         format!("{} → {}", status.verdict, status.next_steps.join(" | "))
     };
     assert_eq!(verdict(&model), "healthy, not open → quorate-admin dbOpen demo");
+    instance_down(&mut model, 4);
+    assert_eq!(
+        verdict(&model),
+        "not open; 1 of 6 elements is not loaded → start instance host4.instance1 | quorate-admin dbOpen demo"
+    );
+    accept(&mut model, Command::InstanceUp { instance: 4, incarnation: 2, at_ms: THEN });
+    all_report(&mut model, Status::Loaded);
     accept(&mut model, demo(|name| Command::OpenDatabase { name, at_ms: THEN }));
     report(&mut model, 1, &[(1, Status::OpenFailed, "port in use")]);
     assert_eq!(
@@ -138,19 +145,97 @@ fn verdicts_say_what_to_do() {
 }
 
 #[test]
+fn what_goes_on_by_itself_is_called_by_its_name() {
+    let mut model = grid(3, 3);
+    accept(&mut model, Command::CreateDatabase { name: "demo".to_owned(), replica_sets: Some(2), at_ms: THEN });
+    let told = |model: &Model| {
+        let status = seen(model);
+        (status.verdict, status.next_steps)
+    };
+    let only = |text: &str| (text.to_owned(), Vec::new());
+    assert_eq!(told(&model), only("database demo is being created"));
+    for instance in 1..=3 {
+        report(&mut model, instance, &[(u64::from(instance), Status::Loaded, "")]);
+    }
+    assert_eq!(told(&model), only("database demo is being created"), "one set of two has a majority");
+    all_report(&mut model, Status::Loaded);
+    accept(&mut model, demo(|name| Command::UnloadDatabase { name, force: false, at_ms: THEN }));
+    all_report(&mut model, Status::Unloaded);
+    accept(&mut model, demo(|name| Command::LoadDatabase { name, instance: None, at_ms: THEN }));
+    all_report(&mut model, Status::Loading);
+    assert_eq!(told(&model), only("database demo is being loaded"));
+    instance_down(&mut model, 1);
+    assert_eq!(
+        told(&model),
+        (
+            "no replica set of database demo has a majority of its elements loaded".to_owned(),
+            vec!["start instance host1.instance1".to_owned()]
+        ),
+        "somebody is missing"
+    );
+}
+
+#[test]
+fn an_element_that_cannot_be_created_waits_for_its_instance() {
+    let mut model = grid(3, 3);
+    instance_down(&mut model, 3);
+    accept(&mut model, Command::CreateDatabase { name: "demo".to_owned(), replica_sets: Some(1), at_ms: THEN });
+    accept(&mut model, demo(|name| Command::OpenDatabase { name, at_ms: THEN }));
+    for instance in 1..=2 {
+        report(&mut model, instance, &[(u64::from(instance), Status::Opened, "")]);
+    }
+    let status = seen(&model);
+    assert_eq!(status.verdict, "all data is available; 1 of 3 elements is not loaded");
+    assert_eq!(status.next_steps, ["start instance host3.instance1"]);
+}
+
+#[test]
+fn lost_files_are_no_work_for_the_operator_while_a_majority_is_loaded() {
+    let mut model = a1_open();
+    report(&mut model, 2, &[(5, Status::LoadFailed, "files lost or damaged: elements/5 is missing")]);
+    let status = seen(&model);
+    assert_eq!(
+        status.verdict,
+        "all data is available; 1 of 9 elements is not loaded; a new element takes the place of element 5 by itself"
+    );
+    assert!(status.next_steps.is_empty(), "{:?}", status.next_steps);
+    replace(&mut model, 5);
+    let status = seen(&model);
+    assert_eq!(status.verdict, "all data is available; 1 of 9 elements is not loaded", "the old one does not count");
+    let mut model = a1_open();
+    report(&mut model, 2, &[(5, Status::LoadFailed, "files lost or damaged: elements/5 is missing")]);
+    instance_down(&mut model, 3);
+    let steps = seen(&model).next_steps;
+    assert!(steps.iter().any(|step| step.starts_with("load a majority of replica set 2, ")), "{steps:?}");
+}
+
+#[test]
+fn sessions_that_are_left_after_closing_are_told() {
+    let model = loaded(3, 3, None);
+    let mut view = live(&model);
+    view.sessions.insert("demo".to_owned(), 2);
+    let verdict = |view: &LiveView| database_status(&model, "demo", view).expect("it exists").verdict;
+    assert_eq!(verdict(&view), "healthy, not open; 2 sessions are left");
+    view.sessions.insert("demo".to_owned(), 1);
+    assert_eq!(verdict(&view), "healthy, not open; 1 session is left");
+}
+
+#[test]
 fn what_does_not_answer_is_down_at_once() {
     let model = a1_open();
     let mut view = live(&model);
-    view.unreachable.insert(2, "connection refused".to_owned());
+    let reason = "connection refused".to_owned();
+    view.unreachable.insert(2, Unreachable { reason, since_ms: THEN + 700 });
     let status = database_status(&model, "demo", &view).expect("it exists");
     let element = &status.elements[4];
     assert_eq!(
         (element.status.as_str(), element.since_ms, element.message.as_str()),
-        ("down", 0, "connection refused")
+        ("down", THEN + 700, "connection refused")
     );
     assert_eq!(status.replica_sets[1].leader, 0, "nobody who does not answer leads");
     assert!(status.replica_sets[1].available);
-    assert!(!grid_display(&model, &view).expect("a grid").instances[1].up);
+    let instance = &grid_display(&model, &view).expect("a grid").instances[1];
+    assert_eq!((instance.up, instance.since_ms), (false, THEN + 700), "not the time when it came up");
 }
 
 #[test]

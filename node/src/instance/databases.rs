@@ -59,6 +59,7 @@ struct State {
 struct Known {
     number: u32,
     open: bool,
+    loaded: bool,
     database: Arc<Database>,
 }
 
@@ -170,14 +171,15 @@ impl KnownDatabases {
             router.set_directory(&directory.sets);
             if let Some(known) = state.by_name.get_mut(&directory.name).filter(|known| known.number == directory.number)
             {
-                known.open = directory.open;
+                (known.open, known.loaded) = (directory.open, directory.loaded);
                 known.database.set_directory(directory);
                 continue;
             }
             let surroundings = state.surroundings.as_ref().expect("orders come to members of a grid only");
             let (clock, config) = (surroundings.clock.clone(), surroundings.config.clone());
             let database = Arc::new(Database::new(directory, surroundings.gateway, router, clock, config));
-            let known = Known { number: directory.number, open: directory.open, database };
+            let (open, loaded) = (directory.open, directory.loaded);
+            let known = Known { number: directory.number, open, loaded, database };
             state.by_name.insert(directory.name.clone(), known);
         }
         let names: Vec<&str> = orders.databases.iter().map(|directory| directory.name.as_str()).collect();
@@ -241,10 +243,15 @@ impl Databases for KnownDatabases {
                 .with_hint("quorate-admin dbStatus lists the databases."));
         };
         if !known.open {
-            return Err(Error::new(SqlState::CANNOT_CONNECT_NOW, format!("database \"{name}\" is not open"))
-                .with_hint(format!(
-                    "quorate-admin dbOpen {name} opens it; quorate-admin dbStatus {name} shows its state."
-                )));
+            let (state, command) = match known.loaded {
+                true => ("open", format!("quorate-admin dbOpen {name} opens it")),
+                false => (
+                    "loaded",
+                    format!("quorate-admin dbLoad {name} loads it, then quorate-admin dbOpen {name} opens it"),
+                ),
+            };
+            return Err(Error::new(SqlState::CANNOT_CONNECT_NOW, format!("database \"{name}\" is not {state}"))
+                .with_hint(format!("{command}; quorate-admin dbStatus {name} shows its state.")));
         }
         Ok(known.database.clone())
     }

@@ -128,7 +128,7 @@ impl Port for OperatorPort {
             return if self.member { Err(starting()) } else { Ok(Err(Refused::NoGrid)) };
         };
         match &running.group {
-            Some(group) => group.propose(command).await,
+            Some(group) => group.decide(command).await,
             None => Err(self.not_managing(&running)),
         }
     }

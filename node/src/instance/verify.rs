@@ -10,7 +10,7 @@ use quorate_management::model::{Database, ReplicaSet};
 use quorate_management::service::SetHashes;
 use quorate_management::{ElementNumber, InstanceNumber, Model};
 use quorate_raft::FIRST_FREE_SERVICE;
-use quorate_raft::peers::{Class, Identity, Service};
+use quorate_raft::peers::{CallError, Class, Identity, Service};
 use quorate_txn::clock::Timestamp;
 use quorate_txn::protocol::{Operation, Reply, Request, Sender, SetId};
 use quorate_txn::traits::Sets as _;
@@ -86,7 +86,12 @@ async fn verify_set(
     let until = Instant::now() + HASH_MAX;
     let asked = set.members.iter().map(|element| async move {
         let instance = model.elements[element].instance;
-        (*element, ask(running, instance, database, set.id, nonce, until).await)
+        let known = &model.instances[&instance];
+        let found = match known.up {
+            true => ask(running, instance, database, set.id, nonce, until).await,
+            false => Err("its instance is down".to_owned()),
+        };
+        (*element, found)
     });
     let answers: BTreeMap<ElementNumber, Result<Found, String>> = join_all(asked).await.into_iter().collect();
     let index = answers.values().flatten().map(|(index, _)| *index).max().unwrap_or(0);
@@ -117,12 +122,17 @@ async fn ask(
             hash(&running.elements, database, set, nonce)?
         } else {
             let answer = running.peers.call(instance, Class::Bulk, SERVICE, message.clone()).await;
-            let bytes = answer.map_err(|error| error.to_string())?;
+            // The instance stands beside this in the operator's table.
+            let bytes = answer.map_err(|error| match error {
+                CallError::NotSent { .. } => "its instance cannot be reached".to_owned(),
+                CallError::Lost { .. } => "the connection to its instance broke".to_owned(),
+                CallError::Refused { message, .. } => message,
+            })?;
             serde_json::from_slice(&bytes).map_err(|error| error.to_string())?
         };
         match found {
             Some(found) => return Ok(found),
-            None if Instant::now() >= until => return Err(format!("no hash within {HASH_MAX:?}")),
+            None if Instant::now() >= until => return Err(format!("no hash within {} s", HASH_MAX.as_secs())),
             None => tokio::time::sleep(ASK_AGAIN).await,
         }
     }

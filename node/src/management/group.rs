@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use quorate_management::orders::{Orders, orders};
 use quorate_management::service::PortError;
-use quorate_management::status::LiveView;
+use quorate_management::status::{LiveView, Unreachable};
 use quorate_management::{Command, ElementNumber, InstanceNumber, Millis, Model, Refused, Reply, Status, repair};
 use quorate_raft::peers::Peers;
 use quorate_raft::{Group, QUORUM_WAIT};
@@ -35,6 +35,8 @@ pub struct ManagementGroup {
     peers: Peers,
     membership: Membership,
     heard: Mutex<HashMap<InstanceNumber, Heard>>,
+    /// Since when instances do not answer, as it was noticed here.
+    missed: Mutex<BTreeMap<InstanceNumber, Millis>>,
     active_since: Mutex<Option<Instant>>,
 }
 
@@ -47,7 +49,15 @@ struct Heard {
 impl ManagementGroup {
     /// A member over its running group.
     pub fn new(group: Group, machine: Arc<ManagementMachine>, peers: Peers, membership: Membership) -> Arc<Self> {
-        Arc::new(Self { group, machine, peers, membership, heard: Mutex::default(), active_since: Mutex::default() })
+        Arc::new(Self {
+            group,
+            machine,
+            peers,
+            membership,
+            heard: Mutex::default(),
+            missed: Mutex::default(),
+            active_since: Mutex::default(),
+        })
     }
 
     /// The running group.
@@ -73,17 +83,40 @@ impl ManagementGroup {
     fn not_active(&self) -> PortError {
         match self.active().filter(|active| *active != self.membership.instance) {
             Some(active) => PortError::NotActive { active: self.peers.addresses().get(&active).cloned() },
-            None => PortError::NoMajority("no majority of the management instances has agreed on an active one".into()),
+            None => self.no_majority(),
         }
+    }
+
+    /// Names the management instances that do not answer, as far as they are known.
+    fn no_majority(&self) -> PortError {
+        let model = self.last_known();
+        let unreachable = self.unreachable(&model);
+        let missing = model.management().filter(|instance| !instance.up || unreachable.contains_key(&instance.number));
+        let names: Vec<String> = missing.map(quorate_management::model::Instance::full_name).collect();
+        PortError::NoMajority(match names.as_slice() {
+            [] => String::new(),
+            [name] => format!("{name} is down"),
+            names => format!("{} are down", names.join(", ")),
+        })
     }
 
     /// The newest state, after proof that this member is the active one.
     pub async fn read(&self) -> Result<Arc<Model>, PortError> {
         let term = self.group.term().ok_or_else(|| self.not_active())?;
         if !self.group.prove(term).await {
-            return Err(PortError::NoMajority("a majority of the management instances does not answer".into()));
+            return Err(self.no_majority());
         }
         Ok(self.last_known())
+    }
+
+    /// Proposes an operator's command after proof that this member is the active one, so that without a majority nothing is proposed and
+    /// the outcome is known.
+    pub async fn decide(&self, command: Command) -> Result<Result<Reply, Refused>, PortError> {
+        let term = self.group.term().ok_or_else(|| self.not_active())?;
+        if !self.group.prove(term).await {
+            return Err(self.no_majority());
+        }
+        self.propose(command).await
     }
 
     /// Proposes a command and waits until it is applied here.
@@ -92,7 +125,10 @@ impl ManagementGroup {
         let proposal = self.group.propose(term, Bytes::from(command.encode()));
         match tokio::time::timeout(QUORUM_WAIT, proposal).await {
             Ok(Ok(bytes)) => decode_reply(&bytes).map_err(PortError::Failed),
-            Ok(Err(_)) => Err(PortError::Unknown("the active management instance changed meanwhile".into())),
+            Ok(Err(_)) if self.active().is_some_and(|active| active != self.membership.instance) => {
+                Err(PortError::Unknown("the active management instance changed meanwhile".into()))
+            }
+            Ok(Err(_)) => Err(PortError::Unknown("the management instances lost their majority meanwhile".into())),
             Err(_) => Err(PortError::Unknown("a majority of the management instances does not answer".into())),
         }
     }
@@ -119,7 +155,14 @@ impl ManagementGroup {
         }));
         self.heard.lock().insert(instance, Heard { at: Instant::now(), report });
         for command in news {
+            let start = match &command {
+                Command::InstanceUp { incarnation, .. } => Some(*incarnation),
+                _ => None,
+            };
             match self.propose(command).await {
+                Ok(Ok(Reply::Changed { .. })) if start.is_some() => {
+                    tracing::info!(instance = self.name_of(instance), incarnation = start, "instance recorded as up");
+                }
                 Ok(Ok(Reply::Reported { refused })) => {
                     for (element, recorded, reported) in refused {
                         tracing::error!(
@@ -170,11 +213,35 @@ impl ManagementGroup {
         let reports = heard.values().flat_map(|heard| &heard.report.elements.elements);
         let loading = reports.filter(|element| element.status == Status::Loading && !element.message.is_empty());
         let notes = loading.map(|element| (element.element, element.message.clone())).collect();
-        LiveView { now_ms: now_ms(), active: self.active(), unreachable, leaders, notes }
+        let mut sessions: BTreeMap<String, u32> = BTreeMap::new();
+        for (database, count) in heard
+            .iter()
+            .filter(|(instance, heard)| !unreachable.contains_key(instance) && heard.at.elapsed() < SILENCE_MAX)
+            .flat_map(|(_, heard)| &heard.report.sessions)
+        {
+            *sessions.entry(database.clone()).or_default() += count;
+        }
+        LiveView { now_ms: now_ms(), active: self.active(), unreachable, leaders, notes, sessions }
     }
 
-    /// Instances that do not answer, with the reason.
-    fn unreachable(&self, model: &Model) -> BTreeMap<InstanceNumber, String> {
+    fn name_of(&self, instance: InstanceNumber) -> String {
+        self.last_known().instances.get(&instance).map_or_else(|| instance.to_string(), |known| known.full_name())
+    }
+
+    /// Instances that do not answer, and since when that is known here.
+    fn unreachable(&self, model: &Model) -> BTreeMap<InstanceNumber, Unreachable> {
+        let reasons = self.reasons(model);
+        let mut missed = self.missed.lock();
+        missed.retain(|instance, _| reasons.contains_key(instance));
+        let unreachable = reasons.into_iter().map(|(instance, reason)| {
+            let since_ms = *missed.entry(instance).or_insert_with(now_ms);
+            (instance, Unreachable { reason, since_ms })
+        });
+        unreachable.collect()
+    }
+
+    /// Why instances count as gone.
+    fn reasons(&self, model: &Model) -> BTreeMap<InstanceNumber, String> {
         let incoming = self.peers.incoming().borrow().clone();
         let settled = self.active_since.lock().is_some_and(|since| since.elapsed() >= SILENCE_MAX);
         let heard = self.heard.lock();
@@ -214,13 +281,23 @@ impl ManagementGroup {
                     tracing::warn!(%error, "cannot flush the management state");
                 }
             }
+            // Also where nothing is decided: it fixes the times that are shown if there is no majority.
+            let unreachable = self.unreachable(&model);
             if self.group.term().is_none() {
                 *self.active_since.lock() = None;
                 continue;
             }
             self.active_since.lock().get_or_insert_with(Instant::now);
-            for command in self.due(&model) {
-                match self.propose(command).await {
+            for command in self.due(&model, unreachable) {
+                let lost = match &command {
+                    Command::InstanceDown { instance, message, .. } => Some((self.name_of(*instance), message.clone())),
+                    _ => None,
+                };
+                let outcome = self.propose(command).await;
+                if let (Ok(Ok(Reply::Changed { .. })), Some((instance, reason))) = (&outcome, lost) {
+                    tracing::warn!(instance, reason, "instance recorded as down");
+                }
+                match outcome {
                     Ok(Ok(_)) => {}
                     Ok(Err(refused)) => tracing::warn!(%refused, "a repair was refused"),
                     Err(error) => tracing::debug!(%error, "a repair must wait"),
@@ -229,17 +306,17 @@ impl ManagementGroup {
         }
     }
 
-    fn due(&self, model: &Model) -> Vec<Command> {
+    fn due(&self, model: &Model, unreachable: BTreeMap<InstanceNumber, Unreachable>) -> Vec<Command> {
         if model.grid.is_none() {
             let Membership { uuid, name, k, founders, .. } = self.membership.clone();
             return vec![Command::CreateGrid { uuid, name, k, instances: founders, at_ms: now_ms() }];
         }
         let mut commands = repair::due(model, now_ms());
-        for (instance, message) in self.unreachable(model) {
+        for (instance, Unreachable { reason, .. }) in unreachable {
             let known = &model.instances[&instance];
             if known.up {
                 let incarnation = known.incarnation;
-                commands.push(Command::InstanceDown { instance, incarnation, message, at_ms: now_ms() });
+                commands.push(Command::InstanceDown { instance, incarnation, message: reason, at_ms: now_ms() });
             }
         }
         commands
