@@ -294,6 +294,10 @@ impl EvalContext for Nobody {
         None
     }
 
+    fn change_setting(&self, name: &str, _: &str, _: bool) -> Result<String, Error> {
+        Err(Error::internal(format!("setting {name} changed where there is no session")))
+    }
+
     fn database(&self) -> &str {
         ""
     }
