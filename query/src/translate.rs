@@ -7,8 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::catalog::cte_worktable::CteWorkTable;
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::{Column, NullEquality, ScalarValue, Spans};
 use datafusion::datasource::provider_as_source;
@@ -47,6 +46,7 @@ use crate::rows::{Leaf, Request};
 
 mod dependent;
 mod expressions;
+mod recursive;
 mod sets;
 mod windows;
 
@@ -72,8 +72,8 @@ pub struct Translator {
     scopes: Vec<Relation>,
     /// How the subqueries around the present place get at the rows around them, the innermost last.
     frames: Vec<dependent::Frame>,
-    /// Work tables of recursive queries: their name and form.
-    work: HashMap<usize, (String, SchemaRef)>,
+    /// Work tables of recursive queries.
+    work: HashMap<usize, recursive::Work>,
 }
 
 fn column(name: &str) -> EngineExpr {
@@ -182,17 +182,8 @@ impl Translator {
                 Ok(Relation { plan: build(start(input.plan).limit(offset.unwrap_or(0), limit))?, ..input })
             }
             Node::Set { kind, all, left, right } => self.set(*kind, *all, left, right),
-            Node::Recursive { first, step, .. } if first.refers_outside() || step.refers_outside() => {
-                Err(Error::unsupported("a recursive query that refers to the query around it", "Join with its result."))
-            }
             Node::Recursive { id, first, step, all } => self.recursive(*id, first, step, *all),
-            Node::Work { id, types } => {
-                let (name, schema) =
-                    self.work.get(id).cloned().ok_or_else(|| Error::internal("a work table without its query"))?;
-                let source = provider_as_source(Arc::new(CteWorkTable::new(&name, schema)));
-                let plan = build(LogicalPlanBuilder::scan(name, source, None))?;
-                self.renamed(plan, types.clone())
-            }
+            Node::Work { id, types } => self.work(*id, types),
         }
     }
 
@@ -487,23 +478,6 @@ impl Translator {
                 usize::try_from(count).map(Some).map_err(|_| Error::new(code, format!("{clause} must not be negative")))
             }
         }
-    }
-
-    fn recursive(&mut self, id: usize, first: &Node, step: &Node, all: bool) -> Result<Relation, Error> {
-        let first = self.query(first)?;
-        if !all && first.types.iter().any(has_several_forms) {
-            return Err(Error::unsupported(
-                "UNION in a recursive query over numeric without a scale, interval or arrays",
-                "Use UNION ALL, or cast the columns.",
-            ));
-        }
-        let name = format!("work{id}");
-        let fields: Vec<Field> =
-            first.columns.iter().zip(&first.types).map(|(name, ty)| Field::new(name, data_type(ty), true)).collect();
-        self.work.insert(id, (name.clone(), Arc::new(Schema::new(fields))));
-        let step = self.query(step)?;
-        let plan = build(start(first.plan).to_recursive_query(name, step.plan, !all))?;
-        self.renamed(plan, first.types)
     }
 }
 

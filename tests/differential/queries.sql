@@ -25,6 +25,9 @@ WITH a(p) AS (VALUES (1), (2)), b AS (SELECT p + 1 AS q FROM a) SELECT a.p, b.q 
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100) SELECT sum(i), min(i), max(i), avg(i) FROM n
 WITH RECURSIVE n(i) AS (VALUES (1) UNION SELECT i % 4 + 1 FROM n) SELECT i FROM n ORDER BY 1
 WITH RECURSIVE f(a, b) AS (SELECT 0::bigint, 1::bigint UNION ALL SELECT b, a + b FROM f WHERE b < 1000) SELECT a FROM f ORDER BY 1
+SELECT g, (WITH RECURSIVE u(n) AS (SELECT g UNION ALL SELECT n + 1 FROM u WHERE n < 2 * g) SELECT string_agg(n::text, ',' ORDER BY n) FROM u) FROM generate_series(1, 4) g
+SELECT g, h FROM generate_series(1, 3) g, LATERAL (WITH RECURSIVE u(n) AS (SELECT 1 UNION SELECT n % 3 + g FROM u WHERE n < 9) SELECT n FROM u) AS x(h) ORDER BY 1, 2
+SELECT g, EXISTS (WITH RECURSIVE u(n, s) AS (SELECT 1, 1.5 UNION ALL SELECT n + 1, s * g FROM u, (SELECT 2 AS m) AS y WHERE n < m + g) SELECT FROM u WHERE s > 20) FROM generate_series(1, 4) g ORDER BY 1
 WITH a AS (SELECT 1) SELECT * FROM b
 WITH a(x, y) AS (SELECT 1) SELECT * FROM a
 -- Windows.

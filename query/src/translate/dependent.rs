@@ -74,6 +74,16 @@ fn same_values(left: &[String], right: &[String]) -> Option<EngineExpr> {
     left.iter().zip(right).map(same).reduce(EngineExpr::and)
 }
 
+impl Relation {
+    /// The first columns are those that rows carry.
+    pub(super) fn carrying(self, whole: usize) -> Relation {
+        let Relation { plan, mut columns, mut types, mut domain } = self;
+        domain.extend(columns.drain(..whole));
+        types.drain(..whole);
+        Relation { plan, columns, types, domain }
+    }
+}
+
 impl Translator {
     fn domain(&self) -> Option<&Domain> {
         match self.frames.last() {
@@ -112,7 +122,16 @@ impl Translator {
         Ok(Relation { plan, domain: domain.columns, ..relation })
     }
 
-    /// The same, if one of these expressions over its rows needs it.
+    /// A relation whose first columns, of its plan too, are those that its rows carry: for what goes by position.
+    pub(super) fn carried_first(&mut self, relation: Relation) -> Result<Relation, Error> {
+        let Relation { plan, columns, types, domain } = self.with_domain(relation)?;
+        let columns = [domain, columns].concat();
+        let types = [self.domain_types()?, types].concat();
+        let shown: Vec<EngineExpr> = columns.iter().map(|name| column(name)).collect();
+        Ok(Relation { plan: build(start(plan).project(shown))?, columns, types, domain: Vec::new() })
+    }
+
+    /// As [`Self::with_domain`], if one of these expressions over its rows needs it.
     pub(super) fn within_domain<'e>(
         &mut self,
         relation: Relation,

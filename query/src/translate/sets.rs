@@ -4,28 +4,14 @@ use super::*;
 
 impl Translator {
     pub(super) fn set(&mut self, kind: SetKind, all: bool, left: &Node, right: &Node) -> Result<Relation, Error> {
-        let (mut left, mut right) = (self.node(left)?, self.node(right)?);
+        let (left, right) = (self.node(left)?, self.node(right)?);
         if left.domain.is_empty() && right.domain.is_empty() {
             return self.combined(kind, all, exact(left)?, exact(right)?);
         }
         // What a row is for is a part of it.
-        let mut whole = 0;
-        for side in [&mut left, &mut right] {
-            let carried = self.with_domain(side.clone())?;
-            whole = carried.domain.len();
-            let types = self.domain_types()?;
-            *side = exact(Relation {
-                columns: [&carried.domain[..], &carried.columns[..]].concat(),
-                types: [&types[..], &carried.types[..]].concat(),
-                domain: Vec::new(),
-                plan: carried.plan,
-            })?;
-        }
-        let Relation { plan, mut columns, mut types, .. } =
-            self.combined(kind, all, in_order(left)?, in_order(right)?)?;
-        let domain = columns.drain(..whole).collect();
-        types.drain(..whole);
-        Ok(Relation { plan, columns, types, domain })
+        let whole = self.domain_types()?.len();
+        let (left, right) = (self.carried_first(left)?, self.carried_first(right)?);
+        Ok(self.combined(kind, all, left, right)?.carrying(whole))
     }
 
     fn combined(&mut self, kind: SetKind, all: bool, left: Relation, right: Relation) -> Result<Relation, Error> {
@@ -84,10 +70,4 @@ impl Translator {
         let shown: Vec<EngineExpr> = columns.iter().map(|name| column(name)).collect();
         Ok(Relation { plan: build(start(plan).project(shown))?, columns, types, domain: Vec::new() })
     }
-}
-
-/// A relation whose plan has its columns in their order, for what goes by position.
-fn in_order(relation: Relation) -> Result<Relation, Error> {
-    let shown: Vec<EngineExpr> = relation.columns.iter().map(|name| column(name)).collect();
-    Ok(Relation { plan: build(start(relation.plan).project(shown))?, ..relation })
 }

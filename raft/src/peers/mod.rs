@@ -39,7 +39,7 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(3);
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// Version of handshake and frames.
-pub(crate) const WIRE_VERSION: u16 = 3;
+pub const WIRE_VERSION: u16 = 3;
 
 /// First bytes of a peer connection; nothing in HTTP/2 begins like this, so both can share a port.
 pub const PREFACE: &[u8; 4] = b"QRM1";

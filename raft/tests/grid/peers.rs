@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
-use quorate_raft::peers::{CallError, Class, Identity, MESSAGE_BYTES_MAX, PREFACE, Peers, SILENCE_MAX, Service};
+use quorate_raft::peers::{
+    CallError, Class, Identity, MESSAGE_BYTES_MAX, PREFACE, Peers, SILENCE_MAX, Service, WIRE_VERSION,
+};
 use quorate_raft::{FIRST_FREE_SERVICE, InstanceId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -133,9 +135,6 @@ async fn a_pair_has_two_connections_in_each_direction() {
     grid.stop().await;
 }
 
-/// The wire version, which changes with everything that travels.
-const VERSION: u16 = 2;
-
 /// Says hello byte by byte as an instance of some other program would, and returns the refusal.
 async fn hello(address: std::net::SocketAddr, version: u16, grid: Uuid, to: InstanceId) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -147,7 +146,7 @@ async fn hello(address: std::net::SocketAddr, version: u16, grid: Uuid, to: Inst
     out.extend(1u32.to_be_bytes());
     out.extend(to.to_be_bytes());
     stream.write_all(&out).await.unwrap();
-    assert_eq!(stream.read_u16().await.unwrap(), VERSION, "the answer tells the version");
+    assert_eq!(stream.read_u16().await.unwrap(), WIRE_VERSION, "the answer tells the version");
     let mut text = vec![0; usize::from(stream.read_u16().await.unwrap())];
     stream.read_exact(&mut text).await.unwrap();
     String::from_utf8(text).unwrap()
@@ -157,11 +156,11 @@ async fn hello(address: std::net::SocketAddr, version: u16, grid: Uuid, to: Inst
 async fn strangers_are_refused_by_name() {
     let (called, _notes, address) = serve(identity(2)).await;
     let other = Uuid::from_u128(0x1234);
-    assert_eq!(hello(address, VERSION, GRID, 2).await, "");
-    let refusal = hello(address, VERSION, other, 2).await;
+    assert_eq!(hello(address, WIRE_VERSION, GRID, 2).await, "");
+    let refusal = hello(address, WIRE_VERSION, other, 2).await;
     assert_eq!(refusal, format!("this instance belongs to grid {GRID}, not to {other}"));
-    assert_eq!(hello(address, VERSION, GRID, 7).await, "this is instance 2, not instance 7");
-    assert_eq!(hello(address, 9, GRID, 2).await, format!("this instance speaks wire version {VERSION}, not 9"));
+    assert_eq!(hello(address, WIRE_VERSION, GRID, 7).await, "this is instance 2, not instance 7");
+    assert_eq!(hello(address, 9, GRID, 2).await, format!("this instance speaks wire version {WIRE_VERSION}, not 9"));
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     assert_eq!(stream.read(&mut [0; 10]).await.unwrap_or(0), 0, "whoever speaks something else gets no answer");

@@ -33,6 +33,8 @@ pub fn encode_binary(value: &Value, ty: &Type, out: &mut BytesMut) -> Result<(),
         Value::Float4(value) => out.put_f32(*value),
         Value::Float8(value) => out.put_f64(*value),
         Value::Numeric(value) => encode_numeric(value, out),
+        // Always a byte: the empty one is zero.
+        Value::Text(text) if *ty == Type::InternalChar && text.is_empty() => out.put_u8(0),
         Value::Text(text) | Value::Char(text) => out.put_slice(text.as_bytes()),
         Value::Bytes(bytes) => out.put_slice(bytes),
         Value::Interval(interval) => {
@@ -60,6 +62,7 @@ pub fn decode_binary(bytes: &[u8], ty: &Type) -> Result<Value, Error> {
         Type::Float4 => Value::Float4(f32::from_be_bytes(exactly(bytes, ty)?)),
         Type::Float8 => Value::Float8(f64::from_be_bytes(exactly(bytes, ty)?)),
         Type::Numeric(_) => Value::Numeric(decode_numeric(bytes)?),
+        Type::InternalChar if bytes == [0] => Value::text(""),
         Type::Text | Type::Varchar(_) | Type::Name | Type::InternalChar | Type::Unknown => {
             Value::Text(Arc::from(utf8(bytes)?))
         }
@@ -315,6 +318,8 @@ mod tests {
             "00000000000000030000000200000001",
         );
         both_ways(Value::text("ä"), &Type::Text, "c3a4");
+        both_ways(Value::text("r"), &Type::InternalChar, "72");
+        both_ways(Value::text(""), &Type::InternalChar, "00");
         both_ways(Value::Uuid(Uuid::from_u128(1)), &Type::Uuid, "00000000000000000000000000000001");
         both_ways(
             Value::Array(Arc::new(Array::new(Type::Int32, vec![Value::Int32(7), Value::Null]))),

@@ -39,8 +39,7 @@ pub fn data_type(written: &DataType) -> Result<Type, Error> {
 }
 
 fn by_text(written: &str) -> Result<Type, Error> {
-    // Quoted names keep their case; the only one that matters is "char".
-    let text = if written.contains('"') { written.to_owned() } else { written.to_lowercase() };
+    let text = without_quotes(written);
     let (name, modifiers) = match (text.find('('), text.find(')')) {
         (Some(open), Some(close)) if open < close => {
             let modifiers: Option<Vec<i64>> =
@@ -61,6 +60,18 @@ fn by_text(written: &str) -> Result<Type, Error> {
     Type::from_name(bare, &modifiers)
 }
 
+/// A name in lower case, its quoted parts as they are. Quotes stay where they matter: `"char"` is not `char`, and no type has capitals.
+fn without_quotes(written: &str) -> String {
+    let part = |(at, part): (usize, &str)| match at % 2 {
+        0 => part.to_lowercase(),
+        _ if part == "char" || part.contains(|c: char| !matches!(c, 'a'..='z' | '0'..='9' | '_')) => {
+            format!("\"{part}\"")
+        }
+        _ => part.to_owned(),
+    };
+    written.split('"').enumerate().map(part).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,11 +84,15 @@ mod tests {
         assert_eq!(by_text("DOUBLE PRECISION"), Ok(Type::Float8));
         assert_eq!(by_text("INT[]"), Ok(Type::Array(Box::new(Type::Int32))));
         assert_eq!(by_text("pg_catalog.int8"), Ok(Type::Int64));
+        assert_eq!(by_text(r#""pg_catalog"."int8""#), Ok(Type::Int64));
+        assert_eq!(by_text(r#"PG_CATALOG."_text""#), Ok(Type::Array(Box::new(Type::Text))));
+        assert_eq!(by_text(r#"pg_catalog."char""#), Ok(Type::InternalChar));
     }
 
     #[test]
     fn missing_types_are_refused_by_name() {
         assert_eq!(by_text("BIGSERIAL").map_err(|error| error.code.as_str().to_owned()), Err("0A000".to_owned()));
+        assert_eq!(by_text(r#""Int8""#).map_err(|error| error.code.as_str().to_owned()), Err("42704".to_owned()));
         assert_eq!(by_text("nonsense").map_err(|error| error.code.as_str().to_owned()), Err("42704".to_owned()));
     }
 }

@@ -1,15 +1,14 @@
 //! The drivers that applications use, as they are published: what they write they read back, and what they ask about the database is answered.
 //!
 //! Each has a program in `tests/drivers/`, which ends with an error at the first thing that is not as it should be. The programs pass on PostgreSQL
-//! too: `PGHOST=… PGPORT=… PGUSER=… PGDATABASE=… PROGRAM` runs one by hand. Here all run at once, on all gateways of one grid.
-//! `scripts/install-prerequisites test` has put the drivers where this looks for them.
+//! too: `PGHOST=… PGPORT=… PGUSER=… PGDATABASE=… PROGRAM` runs one by hand. Here they run on the gateways of one grid in turn, one after another:
+//! most create tables in transaction blocks, and of two such blocks that overlap one is told to begin again. `scripts/install-prerequisites test` has put the drivers where this looks for them.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use futures::future::join_all;
 use quorate_tests::grid::{DATABASE, Grid};
 use tokio::process::Command;
 
@@ -86,10 +85,9 @@ async fn run(program: &[&str], port: u16) -> Result<(), String> {
 async fn published_drivers_read_what_they_wrote_and_find_their_way_about() {
     let mut grid = Grid::start().await;
     let ports: Vec<u16> = (1..=grid.size()).map(|number| grid.instance(number).sql_port).collect();
-    let outcomes = join_all(PROGRAMS.iter().zip(ports.iter().cycle()).map(|(program, port)| run(program, *port))).await;
     let mut report = String::new();
-    for (program, outcome) in PROGRAMS.iter().zip(outcomes) {
-        if let Err(failure) = outcome {
+    for (program, port) in PROGRAMS.iter().zip(ports.iter().cycle()) {
+        if let Err(failure) = run(program, *port).await {
             writeln!(report, "{}: {failure}", program.join(" ")).unwrap();
         }
     }
