@@ -4,6 +4,7 @@
 //! active management instance asks all instances at once; one that is down or does not answer in time is named as silent, and
 //! the others' answers count all the same.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -169,8 +170,8 @@ fn merge(sessions: &mut Vec<pb::Connection>, holdings: &[Holding], model: &Model
     }
     // What waits has a session: it would not wait otherwise. One that only waits and is not known is just beginning or ending.
     for holding in holdings.iter().filter(|holding| holding.prepared) {
-        if !names.contains_key(&holding.transaction) {
-            names.insert(holding.transaction, holding.transaction.to_string());
+        if let Entry::Vacant(name) = names.entry(holding.transaction) {
+            name.insert(holding.transaction.to_string());
             let spec = model.instances.get(&holding.gateway).map(|instance| instance.spec.clone());
             sessions.push(pb::Connection {
                 host: spec.as_ref().map(|spec| spec.host.clone()).unwrap_or_default(),

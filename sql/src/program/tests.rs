@@ -125,13 +125,13 @@ fn what_depends_on_the_session_and_the_row_stays() {
 fn rows_are_filtered_and_cut_down_to_the_columns_wanted() {
     let even = binary(BinaryOp::Equal, (binary(BinaryOp::Modulo, column(0, Type::Int32), int(2)), Type::Int32), int(0));
     let places = [1, 3];
-    let code = program(&[even.clone()], Wanted::Rows { places: &places, keyed: false }, None);
+    let code = program(std::slice::from_ref(&even), Wanted::Rows { places: &places, keyed: false }, None);
     let (output, stopped) = over(&code, &stored(5)).unwrap();
     assert!(stopped.is_none());
     let row = |name: &str| vec![Value::Null, Value::text(name), Value::Null, number("7.50")];
     assert_eq!(rows(&output, 4, &places, false), Ok(vec![row("row 2"), row("row 4")]));
 
-    let code = program(&[even.clone()], Wanted::Rows { places: &places, keyed: true }, Some(2));
+    let code = program(std::slice::from_ref(&even), Wanted::Rows { places: &places, keyed: true }, Some(2));
     let mut runner = Runner::new(&code).unwrap();
     let full: Vec<bool> = stored(4).iter().map(|(key, row)| runner.take(key, row).unwrap()).collect();
     assert_eq!(full, [false, false, false, true], "the page ends with the second row that passes");

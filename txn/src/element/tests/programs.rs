@@ -51,7 +51,7 @@ async fn run(set: &TestSet, start: &'static str, end: &'static str, reverse: boo
 async fn filled(rows: &[(&'static str, &'static str)]) -> TestSet {
     let set = TestSet::with(1, &Arc::default(), Options { programs: Arc::new(Keep), ..options() });
     for (n, (key, value)) in (1..).zip(rows.iter()) {
-        set.put(n, *key, *value).await;
+        set.put(n, key, value).await;
     }
     set
 }
