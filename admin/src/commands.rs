@@ -137,8 +137,15 @@ impl Session {
         let send = async |mut client: pb::AdminClient<_>| client.grid_create(request.clone()).await;
         let reply = self.grid.call(Kind::Change, LIMIT, send).await?;
         self.print(&reply, || {
+            let stores = reply.instances.iter().filter(|instance| instance.data).count();
+            let missing = (reply.k as usize).saturating_sub(stores);
+            let first = match missing {
+                0 => String::new(),
+                1 => "start 1 more instance with the role data, for each row has a copy on another one; then ".to_owned(),
+                n => format!("start {n} more instances with the role data, for each row has a copy on another one; then "),
+            };
             format!(
-                "Grid {} created with k = {} (GUID {})\n\n{}\nNext: quorate-admin dbCreate NAME\n",
+                "Grid {} created with k = {} (GUID {})\n\n{}\nNext: {first}quorate-admin dbCreate NAME\n",
                 reply.name,
                 reply.k,
                 reply.uuid,

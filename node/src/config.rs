@@ -106,7 +106,7 @@ pub struct Config {
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("read configuration {}: {source}", path.display())]
+    #[error("read configuration {}", path.display())]
     Unreadable {
         /// Which file.
         path: PathBuf,
@@ -114,7 +114,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not TOML.
-    #[error("configuration {} is not TOML: {source}", path.display())]
+    #[error("configuration {} is not TOML", path.display())]
     NotToml {
         /// Which file.
         path: PathBuf,

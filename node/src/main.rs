@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use quorate_node::config::{Config, ConfigArgs};
+use quorate_node::config::{Config, ConfigArgs, ConfigError};
 use quorate_node::{demo, instance};
 use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -48,9 +48,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let logs = EnvFilter::try_from_env("QUORATE_LOG").unwrap_or_else(|_| EnvFilter::new(LOGS));
     let is_server = matches!(arguments.command, Command::Start { .. });
-    let logs = if is_server { logs } else { EnvFilter::new("warn") };
+    let logs = if is_server { logs_wanted() } else { EnvFilter::new("warn") };
     tracing_subscriber::fmt().with_env_filter(logs).with_writer(std::io::stderr).with_ansi(false).init();
     if is_server {
         end_on_panic();
@@ -59,9 +58,19 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("quorate: {error:#}");
-            ExitCode::FAILURE
+            // As for wrong flags.
+            if error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// What `QUORATE_LOG` asks for.
+fn logs_wanted() -> EnvFilter {
+    let Ok(wanted) = std::env::var("QUORATE_LOG") else { return EnvFilter::new(LOGS) };
+    EnvFilter::try_new(&wanted).unwrap_or_else(|error| {
+        eprintln!("quorate: QUORATE_LOG is {wanted:?}, which is not understood ({error}): logging as without it");
+        EnvFilter::new(LOGS)
+    })
 }
 
 /// A panic in apply or consensus leaves a replica that nobody may trust; the supervisor starts the process again.

@@ -47,7 +47,7 @@ pub enum Command {
 /// Shown by `\?`.
 pub const HELP: &str = "\
 General
-  \\q                 leave (also Ctrl-D)
+  \\q                 leave (also exit, quit, Ctrl-D)
   \\?                 this help
   \\conninfo          where this session is connected
   \\c [DATABASE]      connect anew, to another database if one is named
@@ -71,6 +71,15 @@ Results
   \\a                 aligned or unaligned
   \\pset null TEXT    show NULL as TEXT
 ";
+
+/// The command that a line of one plain word stands for.
+pub fn by_word(line: &str) -> Option<&'static str> {
+    match line.trim().trim_end_matches(';').to_ascii_lowercase().as_str() {
+        "help" => Some("?"),
+        "exit" | "quit" => Some("q"),
+        _ => None,
+    }
+}
 
 impl Command {
     /// Parses a command without its backslash. `Err` is a message for the user.
@@ -188,6 +197,13 @@ pub fn columns_query(schema: &str, table: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plain_words_stand_for_commands() {
+        assert_eq!(by_word(" EXIT; ").map(Command::parse), Some(Ok(Command::Quit)));
+        assert_eq!(by_word("help").map(Command::parse), Some(Ok(Command::Help)));
+        assert_eq!(by_word("help me"), None);
+    }
 
     #[test]
     fn commands_are_parsed_with_their_arguments() {

@@ -178,6 +178,14 @@ impl Shell {
                     return Ok(());
                 }
             };
+            // What people type who know no backslash commands; in a script it would be a mistake to point out.
+            if source.is_interactive()
+                && splitter.pending().is_empty()
+                && let Some(command) = command::by_word(&text)
+            {
+                Box::pin(self.command(command, &mut splitter, source, depth)).await?;
+                continue;
+            }
             // A pasted text comes as one line with line feeds inside.
             for piece in text.split('\n').flat_map(|line| splitter.push(line)).collect::<Vec<_>>() {
                 match piece {

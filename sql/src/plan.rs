@@ -23,6 +23,7 @@ mod joins;
 mod operators;
 mod outer;
 mod output;
+mod similar;
 mod stages;
 mod tree;
 mod windows;

@@ -41,6 +41,14 @@ Next: quorate-admin dbCreate NAME
 }
 
 #[test]
+fn more_copies_than_instances_are_told_before_the_first_database() {
+    let made = Grid::waiting().run("gridCreate grid1 -k 5");
+    assert_eq!(made.code, 0);
+    let next = "Next: start 2 more instances with the role data, for each row has a copy on another one; then quorate-admin dbCreate NAME";
+    assert_eq!(made.out.lines().last(), Some(next));
+}
+
+#[test]
 fn refusals_have_numbers_and_advice() {
     let grid = Grid::made();
     let message = |line: &str| {

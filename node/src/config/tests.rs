@@ -190,7 +190,7 @@ fn flags_win_over_the_file() {
 fn errors_name_the_file() {
     let args = ConfigArgs { config: Some("/nowhere/quorate.toml".into()), flags: Vec::new() };
     let error = Config::load(&args).expect_err("there is no such file");
-    assert!(error.to_string().starts_with("read configuration /nowhere/quorate.toml: "), "{error}");
+    assert!(error.to_string().starts_with("read configuration /nowhere/quorate.toml"), "{error}");
     let wrong = Wrong { file: Some("q.toml".into()), keys: vec![("data".to_owned(), "missing".to_owned())] };
     assert_eq!(wrong.to_string(), "the configuration q.toml cannot be used:\n  data: missing");
 }

@@ -58,7 +58,8 @@ impl fmt::Display for Event {
                 write!(formatter, "{instance} ended ({ended}); started again as pid {pid}")
             }
             Event::GivenUp { instance, reason, log } => {
-                write!(formatter, "{instance} stays down: {reason}\nthe end of {}:\n{}", log.display(), tail(log))
+                let (log, tail) = (log.display(), tail(log));
+                write!(formatter, "{instance} stays down until the demo is started again: {reason}\nthe end of {log}:\n{tail}")
             }
         }
     }

@@ -26,6 +26,9 @@ pub struct Identity {
     pub incarnation: u32,
     /// Its place in a grid, once it has one.
     pub grid: Option<Membership>,
+    /// What it told its grid of itself when it became a part of it.
+    #[serde(default)]
+    pub spec: Option<InstanceSpec>,
     /// The log was made: if it is not there, it is lost, and with it votes and entries that others count on.
     #[serde(default)]
     pub logs: bool,
@@ -54,6 +57,34 @@ pub struct DataDirectory {
 }
 
 impl DataDirectory {
+    /// Refuses a path that is not for an instance's data: a file, or a directory with other things in it. Changes nothing.
+    pub fn check(path: &Path) -> anyhow::Result<()> {
+        let entries = match std::fs::read_dir(path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error).with_context(|| format!("read the data directory {}", path.display())),
+        };
+        let mut strange = None;
+        for entry in entries {
+            let name = entry.with_context(|| format!("read the data directory {}", path.display()))?.file_name();
+            if name == "identity" || name == "log" {
+                return Ok(());
+            }
+            // What a start that was cut off leaves, and what a file system of its own has.
+            if !["LOCK", "identity.new", "lost+found"].iter().any(|known| name == *known) {
+                strange = Some(name);
+            }
+        }
+        match strange {
+            Some(name) => anyhow::bail!(
+                "{} is no data directory of an instance, and not empty: it holds {}; name an empty or a new directory",
+                path.display(),
+                name.display()
+            ),
+            None => Ok(()),
+        }
+    }
+
     /// Opens a directory and locks it. A missing directory is made; the message of a failure names it.
     pub fn open(path: &Path) -> anyhow::Result<(Self, Identity)> {
         std::fs::create_dir_all(path).with_context(|| format!("make the data directory {}", path.display()))?;
@@ -103,7 +134,7 @@ impl DataDirectory {
                     "{} has a log but no identity file: this is not a whole data directory; restore it, or start with an empty one",
                     self.path.display()
                 );
-                Ok(Identity { format: FORMAT, identity: Uuid::new_v4(), incarnation: 0, grid: None, logs: false })
+                Ok(Identity { format: FORMAT, identity: Uuid::new_v4(), incarnation: 0, grid: None, spec: None, logs: false })
             }
             Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
         }
@@ -185,6 +216,24 @@ mod tests {
         drop(first);
         let (_second, again) = DataDirectory::open(folder.path()).expect("it is free again");
         assert_eq!((again.incarnation, again.identity), (2, identity.identity));
+    }
+
+    #[test]
+    fn what_is_no_data_directory_is_left_as_it_is() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let refused = |path: &Path| DataDirectory::check(path).expect_err("it is something else");
+        let file = folder.path().join("letter");
+        std::fs::write(&file, "Dear reader").expect("written");
+        assert!(format!("{:#}", refused(&file)).contains("Not a directory"), "{:#}", refused(&file));
+        assert!(refused(folder.path()).to_string().contains("it holds letter"), "{}", refused(folder.path()));
+        let own = folder.path().join("own");
+        DataDirectory::check(&own).expect("it is made later");
+        assert!(!own.exists());
+        std::fs::create_dir_all(own.join("lost+found")).expect("made");
+        DataDirectory::check(&own).expect("an empty file system");
+        std::fs::write(own.join("notes"), "").expect("written");
+        drop(DataDirectory::open(&own).expect("opened"));
+        DataDirectory::check(&own).expect("it is one now");
     }
 
     #[test]

@@ -71,9 +71,12 @@ pub(crate) struct Running {
 
 /// Runs an instance until `stop`.
 pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
-    let (directory, identity) = DataDirectory::open(&config.data)?;
+    // A start that fails leaves nothing behind: the directory is touched last.
+    DataDirectory::check(&config.data)?;
     let sql_listener = bind(&config.sql_listen.to_string(), "sql_listen")?;
     let peer_listener = bind(&config.peer_listen.to_string(), "peer_listen")?;
+    let (directory, identity) = DataDirectory::open(&config.data)?;
+    unchanged(&config, &identity)?;
     let consensus = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(consensus_threads())
         .thread_name("consensus")
@@ -101,6 +104,40 @@ fn bind(address: &str, key: &str) -> anyhow::Result<std::net::TcpListener> {
         .with_context(|| format!("cannot listen on {address} ({key}); is another process using it?"))?;
     listener.set_nonblocking(true).with_context(|| format!("listen on {address}"))?;
     Ok(listener)
+}
+
+/// Refuses a configuration under which the instance would not be what its grid takes it for.
+fn unchanged(config: &Config, identity: &Identity) -> anyhow::Result<()> {
+    let (Some(membership), Some(known)) = (&identity.grid, &identity.spec) else { return Ok(()) };
+    let now = spec(config, identity);
+    let roles = |spec: &InstanceSpec| match (spec.data, spec.management) {
+        (true, true) => "data,management".to_owned(),
+        (true, false) => "data".to_owned(),
+        _ => "management".to_owned(),
+    };
+    let group = |spec: &InstanceSpec| spec.data_space_group.map_or("the grid's choice".to_owned(), |n| n.to_string());
+    let differences: Vec<String> = [
+        ("host", known.host.clone(), now.host.clone()),
+        ("instance", known.name.clone(), now.name.clone()),
+        ("data_space_group", group(known), group(&now)),
+        ("roles", roles(known), roles(&now)),
+        ("sql_address", known.sql_address.clone(), now.sql_address.clone()),
+        ("peer_address", known.peer_address.clone(), now.peer_address.clone()),
+        ("single_host", known.single_host.to_string(), now.single_host.to_string()),
+    ]
+    .into_iter()
+    .filter(|(_, known, now)| known != now)
+    .map(|(key, known, now)| format!("\n  {key}: is {now}, was {known}"))
+    .collect();
+    anyhow::ensure!(
+        differences.is_empty(),
+        "the configuration does not fit the data directory {}: grid {} knows this instance otherwise, and that cannot be changed; \
+         set it back, or name the directory that belongs to this configuration:{}",
+        config.data.display(),
+        membership.name,
+        differences.concat()
+    );
+    Ok(())
 }
 
 fn spec(config: &Config, identity: &Identity) -> InstanceSpec {
@@ -181,6 +218,7 @@ impl Instance {
                 match founded {
                     Some(membership) => {
                         identity.grid = Some(membership.clone());
+                        identity.spec = Some(self.spec.clone());
                         self.directory.write_identity(&identity)?;
                         Some(self.start(membership, &mut identity, &founding).await?)
                     }
@@ -397,5 +435,36 @@ impl Instance {
         self.peers.register(inquiry::SERVICE, Arc::new(receiver));
         self.peers.register(verify::SERVICE, Arc::new(verify::Receiver { elements: Arc::downgrade(&elements) }));
         Ok(elements)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::from_table(&text.parse().expect("TOML"), None).expect("a configuration")
+    }
+
+    #[test]
+    fn an_instance_does_not_start_as_another_than_its_grid_knows() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let (_directory, mut identity) = DataDirectory::open(folder.path()).expect("opened");
+        let first = config("host = 'a'\ndata = '/d'\nroles = ['data']\nmanagement_peers = ['m:7510']");
+        unchanged(&first, &identity).expect("it belongs to no grid yet");
+        let known = spec(&first, &identity);
+        let founders = vec![known.clone()];
+        identity.grid =
+            Some(Membership { uuid: uuid::Uuid::nil(), name: "shop".to_owned(), k: 1, instance: 4, founders });
+        identity.spec = Some(known);
+        unchanged(&first, &identity).expect("nothing has changed");
+        let now = config("host = 'b'\ndata = '/d'\nsql_listen = '127.0.0.1:7600'\nmax_connections = 7");
+        let refused = unchanged(&now, &identity).expect_err("other roles, another host").to_string();
+        let (reason, keys) = refused.split_once(":\n").expect("the keys are listed");
+        assert!(reason.contains("data directory /d: grid shop"), "{reason}");
+        assert_eq!(
+            keys,
+            "  host: is b, was a\n  roles: is data,management, was data\n  sql_address: is 127.0.0.1:7600, was 127.0.0.1:7500"
+        );
     }
 }

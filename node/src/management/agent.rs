@@ -29,6 +29,15 @@ const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 /// How long one report waits for its answer.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
+/// Why an instance ends that management knows a newer start of.
+const SUPERSEDED: &str = "another process ran as this instance since it was started: there is a copy of its data directory. \
+     Only one of them may go on, the one that the grid takes for up; remove the other";
+
+/// The newest start of an instance that management knows; 0 if it knows none.
+fn newest_start(orders: &Orders, instance: InstanceNumber) -> u64 {
+    orders.instances.iter().find(|known| known.number == instance).map_or(0, |known| known.incarnation)
+}
+
 /// What an instance says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
@@ -119,6 +128,9 @@ impl Agent {
                         sequence = orders.sequence;
                         managers = orders.instances.iter().filter(|i| i.management).map(|i| i.number).collect();
                         self.keep(&orders);
+                        if newest_start(&orders, self.instance) > u64::from(self.incarnation) {
+                            quorate_raft::fatal(SUPERSEDED);
+                        }
                         (self.on_orders)(&orders);
                     }
                 }
@@ -166,6 +178,10 @@ impl Agent {
         let path = self.directory.orders();
         let orders = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Orders>(&bytes).ok());
         let Some(orders) = orders else { return 0 };
+        // Each start has a higher number than all before, unless the directory has been in two places.
+        if newest_start(&orders, self.instance) >= u64::from(self.incarnation) {
+            quorate_raft::fatal(SUPERSEDED);
+        }
         (self.on_orders)(&orders);
         orders.sequence
     }

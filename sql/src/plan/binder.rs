@@ -11,6 +11,7 @@ use sqlparser::tokenizer::Location;
 use super::expression::Expr;
 use super::level::{Aggregates, Level};
 use super::select::SelectPlan;
+use super::similar::column_hint;
 use super::with::WithQuery;
 use crate::cast::{CastContext, resolve_cast};
 use crate::catalog::{Catalog, Table};
@@ -222,6 +223,12 @@ impl<'a> Binder<'a> {
             ),
             Some((_, table)) => Error::new(SqlState::UNDEFINED_COLUMN, format!("column {table}.{name} does not exist")),
             None => Error::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")),
+        };
+        let around = self.outer.iter().flat_map(|level| &level.relations);
+        let table = qualifier.map(|(_, table)| table.as_str());
+        let refusal = match column_hint(name, table, self.level.relations.iter().chain(around)) {
+            Some(hint) if refusal.code == SqlState::UNDEFINED_COLUMN => refusal.with_hint(hint),
+            _ => refusal,
         };
         Err(self.locate_at(refusal, position))
     }
