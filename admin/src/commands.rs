@@ -141,8 +141,12 @@ impl Session {
             let missing = (reply.k as usize).saturating_sub(stores);
             let first = match missing {
                 0 => String::new(),
-                1 => "start 1 more instance with the role data, for each row has a copy on another one; then ".to_owned(),
-                n => format!("start {n} more instances with the role data, for each row has a copy on another one; then "),
+                1 => {
+                    "start 1 more instance with the role data, for each row has a copy on another one; then ".to_owned()
+                }
+                n => format!(
+                    "start {n} more instances with the role data, for each row has a copy on another one; then "
+                ),
             };
             format!(
                 "Grid {} created with k = {} (GUID {})\n\n{}\nNext: {first}quorate-admin dbCreate NAME\n",

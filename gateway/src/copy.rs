@@ -42,7 +42,7 @@ impl Conversation {
         reply::copy_out(copy.format(), copy.columns(), &mut self.io.output);
         while let Some(lines) = self.io.drive(copy.next(&mut self.session)).await? {
             for line in lines.iter() {
-                reply::copy_data(line, &mut self.io.output);
+                reply::copy_data(line, &mut self.io.output)?;
             }
             self.io.flush_if_large().await?;
         }

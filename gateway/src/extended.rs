@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_sql::error::{Error, SqlState};
-use quorate_sql::session::{CommandTag, Execution, Prepared, RowStream};
+use quorate_sql::session::{CommandTag, Execution, Prepared, RowStream, TransactionStatus};
 use quorate_sql::types::Type;
 use quorate_sql::value::Value;
 
@@ -193,6 +193,11 @@ impl Conversation {
 
     pub(crate) async fn execute(&mut self, body: &Bytes) -> Result<(), Trouble> {
         let (name, limit) = message::decode_execute(body)?;
+        let began = matches!(self.portals.get(name)?.state, PortalState::Rows(_) | PortalState::Exhausted);
+        if began && self.session.status() == TransactionStatus::Failed {
+            // With a savepoint the transaction is still there; nothing is to be seen of it until the block has gone back.
+            return Err(Error::in_failed_transaction().into());
+        }
         let mut portal = self.portals.take(name)?;
         // On an error the portal is gone, like everything else of the failed transaction.
         let state = std::mem::replace(&mut portal.state, PortalState::Spent);

@@ -77,7 +77,7 @@ pub struct TransactionInfo {
     pub id: u64,
     /// When its first message came.
     pub since: SystemTime,
-    /// It failed already and can only be rolled back.
+    /// It failed: it is to be rolled back, as a whole or to a savepoint.
     pub failed: bool,
 }
 

@@ -8,7 +8,7 @@ use pgwire::messages::Message;
 use pgwire::messages::copy::{CopyInResponse, CopyOutResponse};
 use pgwire::messages::response::{ErrorResponse, NoticeResponse};
 use pgwire::messages::startup::{Authentication, BackendKeyData, ParameterStatus, SecretKey};
-use quorate_sql::error::Error;
+use quorate_sql::error::{Error, SqlState};
 use quorate_sql::session::{Column, CommandTag, CopyFormat, Notice, TransactionStatus};
 
 use crate::message::Formats;
@@ -220,10 +220,15 @@ pub fn copy_out(_format: CopyFormat, columns: usize, out: &mut BytesMut) {
 
 /// CopyData.
 ///
-/// # Panics
-/// When the piece is longer than 2 GiB; no row is that long.
-pub fn copy_data(data: &[u8], out: &mut BytesMut) {
+/// # Errors
+/// 54000 for a piece that no message can hold.
+pub fn copy_data(data: &[u8], out: &mut BytesMut) -> Result<(), Error> {
+    let length = i32::try_from(data.len() + 4).map_err(|_| {
+        Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, format!("a row of {} bytes is too long for COPY", data.len()))
+            .with_hint("Copy fewer columns at a time.")
+    })?;
     out.put_u8(b'd');
-    out.put_i32(i32::try_from(data.len() + 4).expect("no row is that long"));
+    out.put_i32(length);
     out.put_slice(data);
+    Ok(())
 }

@@ -66,6 +66,9 @@ pub enum Answer {
     Ended(bool),
 }
 
+/// A transaction that is prepared for so long, and has no session, is shown as in doubt. Outcomes usually arrive within a few milliseconds.
+const IN_DOUBT_MS: u64 = 1000;
+
 /// What one transaction has in one replica set, as the set's leader knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holding {
@@ -77,9 +80,9 @@ pub struct Holding {
     pub gateway: InstanceNumber,
     /// It has locks or rows.
     pub holds: bool,
-    /// It is prepared: only its outcome ends it.
-    pub prepared: bool,
-    /// Transactions whose locks it waits for.
+    /// For how many milliseconds it has been prepared: only its outcome ends it then.
+    pub prepared_ms: Option<u64>,
+    /// Transactions whose locks or writes it waits for.
     pub waits_for: Vec<u64>,
 }
 
@@ -169,7 +172,9 @@ fn merge(sessions: &mut Vec<pb::Connection>, holdings: &[Holding], model: &Model
         names.insert(session.transaction_id, session.transaction.clone());
     }
     // What waits has a session: it would not wait otherwise. One that only waits and is not known is just beginning or ending.
-    for holding in holdings.iter().filter(|holding| holding.prepared) {
+    // What is prepared without a session is no news at first: leaders are asked after the sessions, and hear of outcomes after the clients.
+    let in_doubt = |holding: &&Holding| holding.prepared_ms.is_some_and(|ms| ms >= IN_DOUBT_MS);
+    for holding in holdings.iter().filter(in_doubt) {
         if let Entry::Vacant(name) = names.entry(holding.transaction) {
             name.insert(holding.transaction.to_string());
             let spec = model.instances.get(&holding.gateway).map(|instance| instance.spec.clone());
@@ -190,7 +195,7 @@ fn merge(sessions: &mut Vec<pb::Connection>, holdings: &[Holding], model: &Model
             if holding.holds {
                 sets.insert(holding.replica_set);
             }
-            if holding.prepared && session.process_id != 0 {
+            if holding.prepared_ms.is_some() && session.process_id != 0 {
                 "committing".clone_into(&mut session.state);
             }
             waits_for.extend(&holding.waits_for);

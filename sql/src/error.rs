@@ -267,6 +267,13 @@ impl Error {
         Self::new(SqlState::SERIALIZATION_FAILURE, message).with_hint("The transaction might succeed if retried.")
     }
 
+    /// What everything but its end gets in a block that has failed (25P02).
+    #[cold]
+    pub fn in_failed_transaction() -> Self {
+        let message = "current transaction is aborted, commands ignored until end of transaction block";
+        Self::new(SqlState::IN_FAILED_SQL_TRANSACTION, message)
+    }
+
     /// A syntax error (42601).
     #[cold]
     pub fn syntax(message: impl Into<String>) -> Self {

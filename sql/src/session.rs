@@ -243,7 +243,7 @@ impl Session {
         self.cancel.clone()
     }
 
-    /// Where the id of the open transaction can be read from other threads; 0 as long as it has none. After the transaction it stays until the next one.
+    /// Where the id of the open transaction can be read from other threads; 0 as long as it has none.
     pub fn transaction_id(&self) -> Arc<AtomicU64> {
         self.transaction_id.clone()
     }

@@ -540,7 +540,8 @@ struct Chunk {
 }
 
 /// The first key after a key.
-pub(crate) fn next_key(key: &[u8]) -> Bytes {
+#[must_use]
+pub fn next_key(key: &[u8]) -> Bytes {
     let mut next = Vec::with_capacity(key.len() + 1);
     next.extend_from_slice(key);
     next.push(0);

@@ -164,21 +164,23 @@ impl Port for Group {
                     transaction,
                     gateway: 1,
                     holds,
-                    prepared: false,
+                    prepared_ms: None,
                     waits_for,
                 };
                 Ok(Answer::Holdings(vec![holding(700, true, Vec::new()), holding(701, false, vec![700])]))
             }
             (_, Question::Holdings { .. }) => {
-                let holding = |transaction, gateway, prepared| Holding {
+                let holding = |transaction, gateway, prepared_ms| Holding {
                     replica_set: 2,
                     transaction,
                     gateway,
                     holds: true,
-                    prepared,
+                    prepared_ms,
                     waits_for: Vec::new(),
                 };
-                Ok(Answer::Holdings(vec![holding(700, 1, false), holding(900, 2, true)]))
+                // What was prepared just now has a session that has gone on, or began after the sessions were asked.
+                let holdings = [holding(700, 1, None), holding(900, 2, Some(1500)), holding(901, 2, Some(20))];
+                Ok(Answer::Holdings(holdings.to_vec()))
             }
             (_, Question::Sessions { .. }) => Ok(Answer::Sessions(Vec::new())),
             (_, Question::EndTransaction { incarnation, process_id, transaction, .. }) => {

@@ -183,8 +183,21 @@ async fn going_back_to_a_savepoint_takes_the_portals_bound_behind_it() {
     ];
     raw.send(&rows.concat()).await;
     assert_eq!(kinds(&raw.until_ready().await), "12C12Ds12C2DsZ");
-    raw.send(&[run("SELECT 1 / 0"), sync(), run("ROLLBACK TO s"), execute("before", 0), sync()].concat()).await;
+    raw.send(
+        &[
+            run("SELECT 1 / 0"),
+            sync(),
+            execute("before", 1),
+            sync(),
+            run("ROLLBACK TO s"),
+            execute("before", 0),
+            sync(),
+        ]
+        .concat(),
+    )
+    .await;
     assert_eq!(error(&raw.until_ready().await).0, "22012");
+    assert_eq!(error(&raw.until_ready().await).0, "25P02", "nothing is to be seen of a failed block");
     let answers = raw.until_ready().await;
     assert_eq!((kinds(&answers).as_str(), answers[2].text().as_str()), ("12CDDCZ", "ROLLBACK"));
     raw.send(&[bind("behind", "three", &[]), execute("behind", 0), sync()].concat()).await;

@@ -130,7 +130,7 @@ impl View<'_> {
                     }
                     format!(
                         "load a majority of replica set {}, and a new element takes the place of element {number}; if that cannot be, \
-                         restore its files, then: quorate-admin dbLoad {name}",
+                         restore its files and remove the note DAMAGED among them, then: quorate-admin dbLoad {name}",
                         seen.set
                     )
                 }

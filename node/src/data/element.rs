@@ -301,7 +301,15 @@ impl StateMachine for Element {
     }
 
     fn checkpoint(&self, directory: &Path) -> Result<Bytes, MachineFailed> {
-        let state = self.replica().checkpoint(directory).map_err(|error| self.failed(&Fatal::Store(error)))?;
+        let state = self.replica().checkpoint(directory).map_err(|error| match error {
+            // The copy's own place is at fault, not the store.
+            StoreError::Damaged { ref path, .. } if path.starts_with(directory) => MachineFailed(error.to_string()),
+            error => {
+                let fatal = Fatal::Store(error);
+                note_damage(&self.directory, &fatal);
+                quorate_raft::fatal(&fatal.to_string())
+            }
+        })?;
         state.ok_or_else(|| MachineFailed("nothing was applied yet".into()))
     }
 

@@ -223,7 +223,7 @@ impl Elements {
                 transaction: txn.0,
                 gateway: txn.gateway().instance(),
                 holds: holding.holds,
-                prepared: holding.prepared,
+                prepared_ms: holding.prepared.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
                 waits_for: holding.waits_for.iter().map(|txn| txn.0).collect(),
             })
         })

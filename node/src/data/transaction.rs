@@ -15,6 +15,7 @@ use quorate_sql::catalog::{Catalog, Table};
 use quorate_sql::error::{Error, SqlState};
 use quorate_sql::program;
 use quorate_sql::storage::{Placement, ReadExtent, ReadMode, Scan, ScanCursor, ScanPage, StoredRow, Transaction};
+use quorate_txn::apply::next_key;
 use quorate_txn::coordinator::{self, ScanProgram, ScanRange, TxnError};
 use quorate_txn::protocol::SetId;
 
@@ -247,12 +248,26 @@ impl SessionTransaction {
         let Some(set) = sets.get(at).copied() else { return Ok(ScanPage::default()) };
         let (start, end) = bounds(scan, position);
         let page = self.scan_set(set, start, end, scan).await?;
+        let (page, output) = match page {
+            // Rows that were not gone through where they were read, in an order: the first wrong one ends those before it, as it does there.
+            page if scan.ordered && scan.program.is_some() => {
+                let part = Part::new(page, scan)?;
+                if let Some(error) = part.wrong {
+                    return Err(error);
+                }
+                let output = Some(program::from_keyed_rows(&part.rows)?);
+                (coordinator::Page { rows: Vec::new(), output: None, resume: part.resume }, output)
+            }
+            mut page => {
+                let output = page.output.take().transpose().map_err(|wrong| program::decode_error(&wrong))?;
+                (page, output)
+            }
+        };
         let next = match page.resume {
             Some(resume) => Some(cursor(at, &resume)),
             None if at + 1 < sets.len() => Some(cursor(at + 1, &[])),
             None => None,
         };
-        let output = page.output.transpose().map_err(|wrong| program::decode_error(&wrong))?;
         Ok(ScanPage { rows: rows(page.rows), output, next })
     }
 
@@ -329,11 +344,6 @@ impl Part {
             }
         }
     }
-}
-
-/// The first key after a key.
-fn next_key(key: &[u8]) -> Bytes {
-    [key, &[0]].concat().into()
 }
 
 /// Where a scan goes on that shall meet a row again, by where it would go on behind it.

@@ -59,7 +59,10 @@ impl fmt::Display for Event {
             }
             Event::GivenUp { instance, reason, log } => {
                 let (log, tail) = (log.display(), tail(log));
-                write!(formatter, "{instance} stays down until the demo is started again: {reason}\nthe end of {log}:\n{tail}")
+                write!(
+                    formatter,
+                    "{instance} stays down until the demo is started again: {reason}\nthe end of {log}:\n{tail}"
+                )
             }
         }
     }

@@ -134,7 +134,14 @@ impl DataDirectory {
                     "{} has a log but no identity file: this is not a whole data directory; restore it, or start with an empty one",
                     self.path.display()
                 );
-                Ok(Identity { format: FORMAT, identity: Uuid::new_v4(), incarnation: 0, grid: None, spec: None, logs: false })
+                Ok(Identity {
+                    format: FORMAT,
+                    identity: Uuid::new_v4(),
+                    incarnation: 0,
+                    grid: None,
+                    spec: None,
+                    logs: false,
+                })
             }
             Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
         }

@@ -323,10 +323,10 @@ impl Binder<'_> {
     }
 }
 
-/// Whether a function gives a set of rows.
 /// PostgreSQL's function of the words of its grammar, by which JDBC finds those to quote. Here it has the words alone, and stands in FROM only.
 const KEYWORDS: &str = "pg_get_keywords";
 
+/// Whether a function gives a set of rows.
 pub(super) fn is_set_returning(name: &str) -> bool {
     matches!(name, "generate_series" | "unnest" | "generate_subscripts" | "string_to_table")
 }

@@ -79,7 +79,8 @@ pub(super) fn of(expr: &Expr, fixed: Fixed<'_>) -> Option<Form> {
     Maker { fixed, depth: 0 }.form(expr)
 }
 
-/// The call as data; `None` if it cannot travel, or states of it cannot be put together to what one state would give, bit by bit.
+/// The call as data; `None` if it cannot travel, or states of it cannot be put together to what one state would give, bit by bit. A sum of `numeric` or `interval` at the
+/// edge of its type may be refused in parts and not as a whole, which the order of rows decides in one state too.
 pub(super) fn of_call(call: &AggregateCall, fixed: Fixed<'_>) -> Option<Call> {
     let function = &call.function;
     let merges = match (function.name.as_str(), &function.result) {

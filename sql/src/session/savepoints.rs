@@ -54,6 +54,7 @@ impl Session {
             Some(open) if !ends_transaction(error) => open.answered += 1,
             _ => {
                 self.open = None;
+                self.transaction_id.store(0, std::sync::atomic::Ordering::Relaxed);
                 self.lost.get_or_insert_with(|| {
                     let mut lost = error.clone();
                     lost.position = None;

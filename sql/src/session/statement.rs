@@ -152,8 +152,7 @@ impl Session {
         let ends =
             matches!(statement, Statement::Commit { .. } | Statement::Rollback { .. } | Statement::RollbackTo(_));
         if self.block == Block::Failed && !ends {
-            let message = "current transaction is aborted, commands ignored until end of transaction block";
-            return Err(Error::new(SqlState::IN_FAILED_SQL_TRANSACTION, message));
+            return Err(Error::in_failed_transaction());
         }
         Ok(())
     }

@@ -125,6 +125,7 @@ impl Session {
         self.block_began = None;
         self.savepoints.clear();
         self.lost = None;
+        self.transaction_id.store(0, Ordering::Relaxed);
     }
 
     pub(super) fn warn(&mut self, code: &'static str, message: &'static str) {

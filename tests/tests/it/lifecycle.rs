@@ -241,6 +241,23 @@ async fn t60_open_transactions_are_found_and_ended() {
         |name: &str| shown.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{name}:\n{shown}"));
     assert!(line("holder").contains("instance2") && line("holder").contains("idle in transaction"), "{shown}");
     assert!(line("idler").contains("instance1") && line("idler").contains(" idle "), "{shown}");
+    // A block that has not begun its transaction has nothing of the one before.
+    let ids = async || {
+        let json = grid.admin().run(&["xactList", DATABASE, "--json"]).await.done().unwrap();
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let of = |name: &str| {
+            let all = json["connections"].as_array().unwrap().iter();
+            all.filter(|session| session["application_name"] == name)
+                .map(|s| s["transaction_id"].clone())
+                .collect::<Vec<_>>()
+        };
+        (of("holder"), of("idler"))
+    };
+    idle.batch("INSERT INTO t VALUES (2, 0), (3, 0), (4, 0); BEGIN").await.unwrap();
+    let (holder_id, idler_id) = ids().await;
+    assert!(holder_id[0].as_u64().is_some_and(|id| id > 0) || holder_id[0].is_string(), "{holder_id:?}");
+    assert!(idler_id[0] == 0 || idler_id[0].is_null(), "{idler_id:?}");
+    idle.batch("COMMIT").await.unwrap();
     let list = grid.admin().run(&["xactList", DATABASE]).await.done().unwrap();
     assert!(list.contains("holder") && !list.contains("idler"), "only what is open:\n{list}");
     let id = list.lines().find(|line| line.contains("holder")).unwrap().split(' ').next().unwrap().to_owned();

@@ -5,18 +5,11 @@
 
 use bytes::Bytes;
 
+use crate::apply::next_key;
 use crate::protocol::Span;
 
 /// Spans that one transaction keeps for one replica set.
 pub(crate) const SPANS_MAX: usize = 16_384;
-
-/// The key that follows `key` immediately.
-pub(crate) fn successor(key: &[u8]) -> Bytes {
-    let mut next = Vec::with_capacity(key.len() + 1);
-    next.extend_from_slice(key);
-    next.push(0);
-    Bytes::from(next)
-}
 
 #[derive(Debug, Default)]
 pub(crate) struct SpanSet {
@@ -91,7 +84,7 @@ impl SpanSet {
 
     /// Joins each two neighbours into one range.
     fn coarsen(&mut self) {
-        let last_key = |span: &Span| span.end.clone().unwrap_or_else(|| successor(&span.start));
+        let last_key = |span: &Span| span.end.clone().unwrap_or_else(|| next_key(&span.start));
         self.spans = self
             .spans
             .chunks(2)

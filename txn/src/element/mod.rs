@@ -529,7 +529,12 @@ impl ReplicaSet {
 
     /// Waits; an error when leadership is lost meanwhile, else how the wait ended.
     async fn wait(&self, wait: Wait, until: Duration) -> Result<Woken, Failure> {
-        let receiver = self.state.lock().wait(wait, until);
+        self.wait_as(None, wait, until).await
+    }
+
+    /// As [`Self::wait`], for a transaction, so that operators see whom it waits for.
+    async fn wait_as(&self, by: Option<TxnId>, wait: Wait, until: Duration) -> Result<Woken, Failure> {
+        let receiver = self.state.lock().wait(wait, by, until);
         match receiver {
             None => Ok(Woken::Ready),
             Some(receiver) => receiver.await.map_err(|_| Failure::NotLeader { hint: None }),

@@ -267,7 +267,7 @@ impl ReplicaSet {
         until: Duration,
         patience: &Patience,
     ) -> Result<(), Failure> {
-        if self.wait(Wait::Ended(obstacle.txn), until).await? == Woken::Ready {
+        if self.wait_as(patience.txn, Wait::Ended(obstacle.txn), until).await? == Woken::Ready {
             return Ok(());
         }
         if patience.holds_locks {

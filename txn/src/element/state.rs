@@ -123,6 +123,8 @@ pub(crate) enum Wait {
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pub(crate) wait: Wait,
+    /// The transaction that waits, if it has an id.
+    pub(crate) by: Option<TxnId>,
     pub(crate) until: Duration,
     pub(crate) woken: oneshot::Sender<Woken>,
 }
@@ -309,13 +311,13 @@ impl State {
     }
 
     /// Joins those who wait; `None` if there is nothing to wait for.
-    pub(crate) fn wait(&mut self, wait: Wait, until: Duration) -> Option<oneshot::Receiver<Woken>> {
+    pub(crate) fn wait(&mut self, wait: Wait, by: Option<TxnId>, until: Duration) -> Option<oneshot::Receiver<Woken>> {
         if self.is_over(wait) {
             return None;
         }
         let (woken, receiver) = oneshot::channel();
         if !self.closed {
-            self.waiters.push(Waiter { wait, until, woken });
+            self.waiters.push(Waiter { wait, by, until, woken });
         }
         Some(receiver)
     }

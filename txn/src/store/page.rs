@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::apply::next_key;
 use crate::protocol::ReadResult;
 use crate::traits::RowProgram;
 
@@ -23,10 +24,7 @@ pub(super) fn after(key: &[u8], reverse: bool) -> Bytes {
     if reverse {
         return Bytes::copy_from_slice(key);
     }
-    let mut next = Vec::with_capacity(key.len() + 1);
-    next.extend_from_slice(key);
-    next.push(0);
-    next.into()
+    next_key(key)
 }
 
 /// Where a scan goes on before a key.

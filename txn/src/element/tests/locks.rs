@@ -26,6 +26,29 @@ async fn a_lock_waits_for_its_holder_and_reads_the_newest_value() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_prepared_transaction_is_seen_at_the_next_leader_too() {
+    let mut set = TestSet::new();
+    set.ask(prepare(1, 1, Timestamp::ZERO, &[], &[("k", Some("v"))])).await.unwrap();
+    set.crash(2);
+    set.settle().await;
+    set.advance(40);
+    let waiting = set.send(lock(3, &["k"]));
+    set.settle().await;
+    assert!(!waiting.is_finished());
+    let holdings = set.element.holdings().expect("it leads");
+    assert_eq!(holdings[&id(1)].prepared, Some(Duration::from_millis(40)));
+    assert_eq!(holdings[&id(3)].waits_for, [id(1)]);
+    waiting.abort();
+    drop(waiting.await);
+    assert!(holdings_waits(&set).is_empty(), "nobody waits any more");
+}
+
+fn holdings_waits(set: &TestSet) -> Vec<TxnId> {
+    let holdings = set.element.holdings().expect("it leads");
+    holdings.into_values().flat_map(|holding| holding.waits_for).collect()
+}
+
+#[tokio::test]
 async fn locks_of_a_silent_gateway_are_dropped_but_not_those_of_prepared_transactions() {
     let set = TestSet::new();
     set.ask(lock(1, &["a"])).await.unwrap();

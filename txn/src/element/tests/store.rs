@@ -164,15 +164,19 @@ fn a_cut_sees_what_was_committed_at_or_below_it_and_garbage_collection_leaves_it
     });
 }
 
-fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
+/// The names and sizes of files. Files only grow, so what is the same before and after a copy was the same all the while.
+fn files(of: &Path) -> std::io::Result<BTreeMap<std::ffi::OsString, u64>> {
+    fs::read_dir(of)?.map(|file| file.and_then(|file| Ok((file.file_name(), file.metadata()?.len())))).collect()
+}
+
+/// What a crash at one moment would leave; false if the store changed its files in the middle, as it does in the background.
+fn crash_image(from: &Path, to: &Path) -> std::io::Result<bool> {
+    let before = files(from)?;
     fs::create_dir(to)?;
-    for file in fs::read_dir(from)? {
-        let file = file?;
-        if file.file_name() != "LOCK" {
-            fs::copy(file.path(), to.join(file.file_name()))?;
-        }
+    for name in before.keys().filter(|name| *name != "LOCK") {
+        fs::copy(from.join(name), to.join(name))?;
     }
-    Ok(())
+    Ok(files(from)? == before)
 }
 
 #[test]
@@ -186,12 +190,13 @@ fn a_store_comes_back_at_its_last_flush_and_the_log_brings_the_rest() {
     apply(&element_1, &entries[20..]);
     apply(&element_1, &[entry(41, 1000, Command::Checkpoint { nonce: 1 })]);
     // What is in the files now is what a crash leaves: without a write-ahead log the rest is in memory only.
-    while copy_files(&path, &crashed).is_err_and(|error| {
-        assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
-        true
-    }) {
-        // The store removed a file that it no longer needs, in the middle of the copy.
-        fs::remove_dir_all(&crashed).unwrap();
+    loop {
+        match crash_image(&path, &crashed) {
+            Ok(true) => break,
+            Ok(false) => {}
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}"),
+        }
+        drop(fs::remove_dir_all(&crashed));
     }
     let element_2 = element(&location(&crashed, false)).unwrap();
     assert_eq!(element_2.flushed_state(), state);
