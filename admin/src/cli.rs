@@ -89,7 +89,7 @@ pub enum Command {
     DbLoad {
         /// Name of the database.
         database: String,
-        /// Repeat only what failed on this instance: HOST[.INSTANCE].
+        /// Of what failed, repeat only what is on this instance: HOST[.INSTANCE].
         #[arg(long, value_name = "INSTANCE")]
         instance: Option<String>,
         /// Whether to wait.

@@ -7,7 +7,7 @@
 //! - [`client`] finds an instance that answers, and sorts failures by what they mean
 //! - [`commands`] is what each command does
 //! - [`wait`] follows a change until it is done
-//! - [`render`] and [`table`] make text of answers, [`zone`] of times
+//! - [`render`], [`inspect`] and [`table`] make text of answers, [`zone`] of times
 //!
 //! Answers go to standard output, progress and errors to standard error. The exit code tells what happened: see [`Exit`].
 

@@ -66,7 +66,7 @@ pub fn default_layout<'a>(
             columns.iter().map(|(group, column)| format!("group {group} has {}", column.len())).collect();
         return refuse(
             format!("data space groups need equally many data instances, but {}", sizes.join(", ")),
-            "Start the missing instances, or change data_space_group in their configuration",
+            "Start the instances that are missing; those that are in the grid stay in their data space groups",
         );
     }
     let rows: Vec<Vec<&Instance>> = (0..rows).map(|row| columns.values().map(|column| column[row]).collect()).collect();
@@ -75,7 +75,7 @@ pub fn default_layout<'a>(
         if hosts.len() != row.len() && !row.iter().all(|instance| instance.spec.single_host) {
             return refuse(
                 format!("copies of one row would be on one machine: {}", names(row)),
-                "Put the instances of a host into one data space group, or set single_host = true if this is a trial",
+                "Make a new grid whose instances on one host are in one data space group, or have single_host = true if this is a trial",
             );
         }
     }

@@ -76,7 +76,7 @@ pub struct Config {
     pub insecure: bool,
     /// 1: a commit is on the disks of a majority before it is acknowledged.
     pub durability: u32,
-    /// Bytes of memory that caches, write buffers, sessions and transactions may use together.
+    /// Bytes of memory, of which caches and large queries get fixed shares.
     pub memory_limit: u64,
     /// Bytes of writes that one transaction buffers before it streams them ahead.
     pub transaction_memory: u64,
@@ -92,9 +92,9 @@ pub struct Config {
     pub in_doubt_patience: Duration,
     /// Between two signs of life of a leader.
     pub heartbeat: Duration,
-    /// A follower that hears nothing for so long calls an election, at the earliest.
+    /// A follower that has heard nothing for `election_max` calls an election after a further random time of at least this.
     pub election_min: Duration,
-    /// And at the latest.
+    /// And of at most this.
     pub election_max: Duration,
     /// Bytes of log that are kept for a member that is behind; beyond it, the member gets a full copy.
     pub log_retention: u64,
@@ -290,7 +290,7 @@ impl Config {
         rule(
             "read_lease",
             !self.read_lease,
-            "not available yet, only off: a leader proves that it leads with a round of heartbeats, which trusts no clock".to_owned(),
+            "not available yet, only off: a leader proves that it leads by asking a majority for its votes, which trusts no clock".to_owned(),
         );
         rule("memory_limit", self.memory_limit >= MEMORY_LIMIT_MIN, "at least 128MiB".to_owned());
         rule(

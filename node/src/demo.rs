@@ -36,7 +36,7 @@ pub struct DemoArgs {
     /// SQL port of the first instance; the others follow, and the ports for operators and peers are ten higher [default: 7500]
     #[arg(long, value_name = "N")]
     pub base_port: Option<u16>,
-    /// Number of instances: 1 (one copy of every row), or 3 to 9 (three copies) [default: 3]
+    /// Number of instances: 1 (one copy of every row), or 3, 6 or 9 (three copies) [default: 3]
     #[arg(long, value_name = "N")]
     pub instances: Option<u16>,
     /// Number of replica sets over which rows are spread [default: the number of instances]

@@ -29,7 +29,7 @@ const SUCCESSION_MAX: Duration = Duration::from_secs(1);
 pub struct RaftTimes {
     /// How often a leader makes itself heard.
     pub heartbeat: Duration,
-    /// A follower that hears nothing for a random time between these stands for election.
+    /// A follower that has heard nothing for `election_max`, and for a further random time between these, stands for election.
     pub election_min: Duration,
     /// See `election_min`.
     pub election_max: Duration,

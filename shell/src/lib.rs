@@ -28,7 +28,7 @@ pub const DEFAULT_URL: &str = "postgres://127.0.0.1:7500/demo";
 
 /// The run ended well.
 pub const EXIT_OK: i32 = 0;
-/// Wrong usage, an unreadable file, or no server to connect to.
+/// A wrong URL, an unreadable file, or no server to connect to.
 pub const EXIT_FATAL: i32 = 1;
 /// The connection was lost while a script ran.
 pub const EXIT_CONNECTION: i32 = 2;
@@ -37,7 +37,9 @@ pub const EXIT_SCRIPT: i32 = 3;
 
 /// Command line of `quorate sql`.
 #[derive(clap::Args, Clone, Debug)]
-#[command(after_help = "Exit codes: 0 done, 1 usage or no connection, 2 connection lost, 3 a statement failed.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 a wrong URL, an unreadable file or no connection, 2 wrong flags or connection lost, 3 a statement failed."
+)]
 pub struct Args {
     /// The database: postgres://[USER@]HOST:PORT[,HOST:PORT…]/DATABASE; with several hosts the next one is tried when one fails
     #[allow(rustdoc::broken_intra_doc_links, reason = "the brackets are the help's")]

@@ -155,7 +155,7 @@ pub const KEYS: &[Key] = &[
         flag: "memory-limit",
         value: "BYTES",
         default: Some("512MiB"),
-        help: "Memory for caches, write buffers, sessions and transactions together",
+        help: "Memory, of which caches get an eighth and large queries a quarter; write buffers, sessions and transactions take theirs beside these",
         set: |draft, value| value.bytes().map(|bytes| draft.memory_limit = bytes),
     },
     Key {
@@ -219,7 +219,7 @@ pub const KEYS: &[Key] = &[
         flag: "election-min",
         value: "TIME",
         default: Some("300ms"),
-        help: "A follower that hears nothing for so long calls an election, at the earliest",
+        help: "A follower that has heard nothing for election_max calls an election after a further random time of at least this",
         set: |draft, value| value.time().map(|time| draft.election_min = time),
     },
     Key {
@@ -227,7 +227,7 @@ pub const KEYS: &[Key] = &[
         flag: "election-max",
         value: "TIME",
         default: Some("600ms"),
-        help: "And at the latest",
+        help: "And of at most this",
         set: |draft, value| value.time().map(|time| draft.election_max = time),
     },
     Key {

@@ -61,7 +61,7 @@ impl Duties {
         due(&mut self.warned_at, WARN_INTERVAL)
     }
 
-    /// Does what is due. Called every few milliseconds.
+    /// Does what is due. Called every 50 ms.
     pub(super) async fn perform(&mut self, element: &Arc<Element>, order: &ElementOrder, surroundings: &Surroundings) {
         element.replica().tick();
         let Some(group) = element.group() else { return };

@@ -75,8 +75,16 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     DataDirectory::check(&config.data)?;
     let sql_listener = bind(&config.sql_listen.to_string(), "sql_listen")?;
     let peer_listener = bind(&config.peer_listen.to_string(), "peer_listen")?;
-    let (directory, identity) = DataDirectory::open(&config.data)?;
+    let (directory, mut identity) = DataDirectory::open(&config.data)?;
     unchanged(&config, &identity)?;
+    if let Some(membership) = &identity.grid
+        && agent::is_superseded(&directory, membership.instance, identity.incarnation)
+    {
+        // As it was, so that no later start passes either.
+        identity.incarnation -= 1;
+        directory.write_identity(&identity)?;
+        anyhow::bail!("{}: {}", config.data.display(), agent::SUPERSEDED);
+    }
     let consensus = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(consensus_threads())
         .thread_name("consensus")

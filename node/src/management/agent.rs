@@ -29,8 +29,19 @@ const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 /// How long one report waits for its answer.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
+/// The orders kept from before, if they are readable.
+fn kept(directory: &DataDirectory) -> Option<Orders> {
+    std::fs::read(directory.orders()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
+}
+
+/// Whether an instance may not be started any more. Each start has a higher number than all that management knew of the ones before, unless
+/// there is a copy of the directory.
+pub fn is_superseded(directory: &DataDirectory, instance: InstanceNumber, incarnation: u32) -> bool {
+    kept(directory).is_some_and(|orders| newest_start(&orders, instance) >= u64::from(incarnation))
+}
+
 /// Why an instance ends that management knows a newer start of.
-const SUPERSEDED: &str = "another process ran as this instance since it was started: there is a copy of its data directory. \
+pub const SUPERSEDED: &str = "another process ran as this instance since it was started: there is a copy of its data directory. \
      Only one of them may go on, the one that the grid takes for up; remove the other";
 
 /// The newest start of an instance that management knows; 0 if it knows none.
@@ -175,13 +186,7 @@ impl Agent {
 
     /// The orders kept from before, if they are readable; the active management instance sends them again otherwise.
     fn recall(&self) -> u64 {
-        let path = self.directory.orders();
-        let orders = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Orders>(&bytes).ok());
-        let Some(orders) = orders else { return 0 };
-        // Each start has a higher number than all before, unless the directory has been in two places.
-        if newest_start(&orders, self.instance) >= u64::from(self.incarnation) {
-            quorate_raft::fatal(SUPERSEDED);
-        }
+        let Some(orders) = kept(&self.directory) else { return 0 };
         (self.on_orders)(&orders);
         orders.sequence
     }
@@ -191,5 +196,29 @@ impl Agent {
         if let Err(error) = replace_file(&self.directory.orders(), &bytes) {
             tracing::warn!(error = format!("{error:#}"), "cannot keep the newest orders");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_whose_copy_has_run_since_is_not_started_again() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let (directory, _) = DataDirectory::open(folder.path()).expect("opened");
+        assert!(!is_superseded(&directory, 4, 1), "nothing is known yet");
+        let orders = serde_json::json!({
+            "grid": uuid::Uuid::nil(), "sequence": 9, "version": 1, "databases": [], "elements": [],
+            "instances": [{
+                "number": 4, "name": "a.instance1", "sql_address": "a:7500", "peer_address": "a:7510",
+                "data": true, "management": false, "incarnation": 7
+            }]
+        });
+        let orders: Orders = serde_json::from_value(orders).expect("orders");
+        replace_file(&directory.orders(), &serde_json::to_vec(&orders).expect("encoded")).expect("kept");
+        let superseded = [6, 7, 8].map(|incarnation| is_superseded(&directory, 4, incarnation));
+        assert_eq!(superseded, [true, true, false]);
+        assert!(!is_superseded(&directory, 5, 1), "another instance");
     }
 }

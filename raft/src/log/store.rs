@@ -1,7 +1,7 @@
 //! Opening the shared log, its keys, and reads of it.
 //!
-//! Keys: group (8 bytes), kind (1), index (8, entries only), all big-endian, so that a group's entries are one range.
-//! Kind 0: format, kind 1: vote, kind 2: last purged log id, kind 3: entry.
+//! Keys: group (8 bytes), kind (1), index (8, entries only), all big-endian, so that a group's entries are one range; the key `format` holds the format.
+//! Kind 1: vote, kind 2: last purged log id, kind 3: entry.
 
 use std::collections::HashMap;
 use std::io;

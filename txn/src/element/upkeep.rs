@@ -20,7 +20,7 @@ const DEMAND_LASTS: Duration = Duration::from_secs(10);
 const GATEWAY_FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
 
 impl ReplicaSet {
-    /// Does what is due. To be called about every 10 ms from within a tokio runtime; never blocks for long.
+    /// Does what is due. To be called every 50 ms or so from within a tokio runtime; never blocks for long.
     pub fn tick(self: &Arc<Self>) {
         let now = self.now();
         let in_doubt = match self.leading_state() {

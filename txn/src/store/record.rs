@@ -6,7 +6,7 @@
 //! | family | key | value |
 //! |---|---|---|
 //! | rows | row key | version |
-//! | history | escaped row key, prepare timestamp inverted | timestamp of the successor's prepare, version |
+//! | history | escaped row key, prepare timestamp inverted | timestamp of the successor's commit, version |
 //! | prepared | transaction | prepare record |
 //! | outcomes | transaction | 0 aborted, 1 committed with timestamp |
 //! | staged | row key | transaction, 0 deletion or 1 and the value |
