@@ -229,9 +229,7 @@ impl Translator {
     fn filtered(&mut self, input: Relation, conditions: &[Expr]) -> Result<Relation, Error> {
         let input = self.within_domain(input, conditions.iter())?;
         let before = input.plan.schema().fields().len();
-        let (conditions, mut input) = self.over(input, |this| {
-            conditions.iter().map(|condition| this.condition(condition)).collect::<Result<Vec<_>, _>>()
-        })?;
+        let (conditions, mut input) = self.over(input, |this| this.conditions(conditions))?;
         let grown = input.plan.schema().fields().len() > before;
         // One filter: the engine takes a subquery apart by the conditions of a single one.
         if let Some(all) = conditions.into_iter().reduce(EngineExpr::and) {

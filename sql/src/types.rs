@@ -409,9 +409,9 @@ impl Type {
 pub fn common_type(context: &str, types: &[Type]) -> Result<Type, Error> {
     let mut known = types.iter().filter(|ty| !matches!(ty, Type::Unknown));
     let Some(first) = known.next() else { return Ok(Type::Text) };
-    // All alike: the modifier is kept only if it is the same everywhere.
+    // All alike: the modifier is kept only if it is the same everywhere. A literal has none, nor has a parameter.
     if known.clone().all(|ty| ty.same_base(first)) {
-        return Ok(if known.all(|ty| ty == first) { first.clone() } else { first.base() });
+        return Ok(if types.iter().all(|ty| ty == first) { first.clone() } else { first.base() });
     }
     let mut best = first.base();
     for ty in known {

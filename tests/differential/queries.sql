@@ -84,3 +84,19 @@ INSERT INTO a SELECT b.id + 100, x.n FROM b JOIN (SELECT count(*) AS n FROM b) x
 SELECT * FROM a ORDER BY id
 UPDATE a SET v = 1 FROM absent
 UPDATE a SET id = b.id FROM b WHERE a.id > 100
+-- Literals and parameters beside a column with a length, which they do not take over.
+SELECT coalesce(code, 'unknown'), CASE WHEN code IS NULL THEN 'none' ELSE code END FROM (SELECT NULL::varchar(3) AS code) t
+SELECT coalesce(c, 'long one') || '|' FROM (SELECT NULL::char(4) AS c) t
+SELECT code FROM (SELECT 'abc'::varchar(3) AS code) t UNION ALL SELECT 'total' ORDER BY 1
+-- The type and value of NULLIF, arrays as text, DISTINCT in aggregates, base 64.
+SELECT 5 / NULLIF(2, 0.0), NULLIF(3, 3.0), pg_typeof(NULLIF(1, 2.5))
+SELECT array_to_string(NULL::text[], ',', ''), array_to_string(ARRAY['a'], NULL, 'x')
+SELECT string_agg(DISTINCT v, ','), array_agg(DISTINCT v) FROM (VALUES ('b'), ('a'), ('b'), ('c')) t(v)
+SELECT length(encode(repeat('a', 57)::bytea, 'base64')), encode(repeat('a', 60)::bytea, 'base64')
+-- The ends of what times and numbers can be.
+SELECT extract(epoch FROM timestamp '294276-12-31'), extract(epoch FROM timestamp '4713-01-01 BC')
+SELECT to_date('99999999999999999', 'YYYY')
+SELECT to_timestamp('99999999999999', 'SSSSS')
+SELECT interval '99999999999999999999999999999999999999-1'
+SELECT repeat('9', 300000)::numeric
+SELECT repeat('0', 300000)::numeric, ('0.' || repeat('0', 200) || '1')::numeric > 0

@@ -135,3 +135,12 @@ UPDATE shop s SET city = x.day::text FROM (SELECT * FROM sale WHERE id = 2) x WH
 DELETE FROM refund r USING sale x WHERE x.id = r.sale AND x.shop = 1 RETURNING r.*, x.day, x.amount - r.amount AS rest
 DELETE FROM refund USING sale WHERE sale.id = refund.sale RETURNING *
 SELECT ARRAY[]::integer[], ARRAY[1] || NULL::integer[], NULL::text[] || ARRAY['a'], ARRAY[1] || ARRAY[]::integer[]
+-- NOT IN whose set differs from row to row.
+SELECT id FROM shop s WHERE s.id NOT IN (SELECT x.shop FROM sale x WHERE x.id = s.id) ORDER BY id
+SELECT id FROM dept d WHERE d.id NOT IN (SELECT e.dept FROM emp e WHERE e.id < d.id) ORDER BY id
+SELECT id FROM dept d WHERE d.name = 'zzz' OR d.id NOT IN (SELECT e.dept FROM emp e WHERE e.id >= d.id) ORDER BY id
+SELECT id FROM dept d WHERE NULLIF(d.id, 1) NOT IN (SELECT e.dept FROM emp e WHERE e.id < d.id - 1) ORDER BY id
+-- A condition keeps another one from failing.
+SELECT * FROM (SELECT d.id, count(e.id) AS n, count(*) AS m FROM dept d LEFT JOIN emp e ON e.dept = d.id GROUP BY d.id) t WHERE n > 0 AND m / n >= 1 ORDER BY id
+SELECT d.id FROM dept d LEFT JOIN emp e ON e.dept = d.id GROUP BY d.id HAVING count(e.id) = 0 OR count(*) / count(e.id) > 0 ORDER BY id
+SELECT d.id, e.id FROM dept d JOIN emp e ON e.dept = d.id WHERE e.id = d.id OR (e.id + d.id) / (e.id - d.id) > 0 ORDER BY 1, 2

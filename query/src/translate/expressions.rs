@@ -5,7 +5,50 @@
 use super::dependent::{Frame, engine_takes};
 use super::*;
 
+/// Whether working it out for a row that others exclude may be an error.
+fn may_fail(expr: &Expr) -> bool {
+    let mut found = false;
+    expr.walk(&mut |part| {
+        found |= match part {
+            Expr::Function(..) => part.uses_columns(),
+            Expr::Binary(binary) => {
+                matches!(binary.0.op, BinaryOp::Divide | BinaryOp::Modulo | BinaryOp::Power) && part.uses_columns()
+            }
+            Expr::Cast(cast) => {
+                matches!(cast.0.from.base(), Type::Text | Type::Varchar(_) | Type::Char(_)) && part.uses_columns()
+            }
+            _ => false,
+        }
+    });
+    found
+}
+
 impl Translator {
+    /// The conditions of a filter. One that may fail is worked out together with those before it that say which of its rows count; conditions about
+    /// other columns are left apart, so that each can be worked out as early as its columns are there.
+    pub(super) fn conditions(&mut self, conditions: &[Expr]) -> Result<Vec<EngineExpr>, Error> {
+        let mut translated = Vec::with_capacity(conditions.len());
+        for (n, condition) in conditions.iter().enumerate() {
+            if n == 0 || condition.has_subquery() || !may_fail(condition) {
+                translated.push(self.condition(condition)?);
+                continue;
+            }
+            let own = condition.columns();
+            let guards = conditions[..n].iter().filter(|guard| {
+                let columns = guard.columns();
+                !guard.has_subquery() && !columns.is_empty() && columns.iter().all(|column| own.contains(column))
+            });
+            let mut parts: Vec<Expr> = guards.cloned().collect();
+            parts.push(condition.clone());
+            translated.push(if parts.len() > 1 {
+                self.compiled(&Expr::And(parts), &Type::Bool)?
+            } else {
+                self.condition(condition)?
+            });
+        }
+        Ok(translated)
+    }
+
     /// A condition of WHERE, ON or HAVING: EXISTS and IN become joins there.
     pub(super) fn condition(&mut self, expr: &Expr) -> Result<EngineExpr, Error> {
         match expr {
@@ -21,6 +64,11 @@ impl Translator {
     }
 
     fn junction(&mut self, parts: &[Expr], and: bool, of_conditions: bool) -> Result<EngineExpr, Error> {
+        // The engine may work out all parts for all rows; the SQL engine stops at the part that decides.
+        if parts.iter().skip(1).any(may_fail) && !parts.iter().any(Expr::has_subquery) {
+            let whole = if and { Expr::And(parts.to_vec()) } else { Expr::Or(parts.to_vec()) };
+            return self.compiled(&whole, &Type::Bool);
+        }
         let mut joined: Option<EngineExpr> = None;
         for part in parts {
             let part = if of_conditions { self.condition(part)? } else { self.expression(part, &Type::Bool)? };
@@ -45,7 +93,12 @@ impl Translator {
                 let subquery = self.subplan(relation.plan);
                 Ok(EngineExpr::Exists(Exists { subquery, negated }))
             }
-            SubqueryKind::In(members) if engine_takes(subquery, false) && members.len() == 1 => {
+            // The engine's way to leave out what is in a set knows one set for all rows.
+            SubqueryKind::In(members)
+                if members.len() == 1
+                    && engine_takes(subquery, false)
+                    && (!negated || subquery.plan.references().is_empty()) =>
+            {
                 let member = &members[0];
                 let element_type = element_type(member, &subquery.plan);
                 let operand = comparable(self.expression(&member.operand, &member.equal.left)?, &member.equal.left);

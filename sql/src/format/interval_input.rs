@@ -235,7 +235,8 @@ fn read(input: &str, fields: Option<IntervalFields>) -> Result<Interval, Fault> 
             note(Unit::Year)?;
             note(Unit::Month)?;
             let years: i128 = token.parse().map_err(|_| Fault::Format)?;
-            sum.months += sign * (years * 12 + months);
+            let all = years.checked_mul(12).and_then(|years| years.checked_add(months)).ok_or(Fault::Range)?;
+            sum.months = sum.months.checked_add(sign * all).ok_or(Fault::Range)?;
             rest = tail.trim_start();
             continue;
         }

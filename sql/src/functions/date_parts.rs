@@ -208,7 +208,11 @@ fn extract_timestamp(unit: &str, local: i64, utc: i64, offset: Option<i32>) -> O
     }
     let (days, time) = split_timestamp(local);
     Some(match (unit, offset) {
-        ("epoch", _) => numeric(utc - i64::from(UNIX_EPOCH_DAYS) * USECS_PER_DAY, 6),
+        ("epoch", _) => {
+            // The last timestamps are beyond 64 bits when counted from 1970.
+            let since = i128::from(utc) - i128::from(UNIX_EPOCH_DAYS) * i128::from(USECS_PER_DAY);
+            Value::Numeric(Numeric::new(since, 6).ok()?)
+        }
         ("julian", _) => {
             let day = Numeric::from(i64::from(days) + 2_451_545);
             let part = Numeric::from(time).div(&Numeric::from(USECS_PER_DAY)).ok()?;

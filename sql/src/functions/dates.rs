@@ -183,16 +183,24 @@ pub(super) fn compare(context: Context<'_>, a: &Value, b: &Value) -> Result<Orde
 
 /// `timestamp AT TIME ZONE zone` in both directions; the zone is a name or an interval east.
 pub(super) fn at_time_zone(_: Context<'_>, value: &Value, zone: &Value) -> Result<Value> {
-    let zone = match zone {
-        Value::Interval(interval) if interval.months != 0 || interval.days != 0 => {
-            return Err(Error::new(
-                SqlState::INVALID_PARAMETER_VALUE,
-                "interval time zone must not include months or days",
-            ));
-        }
-        Value::Interval(interval) => TimeZone::fixed((interval.micros / USECS_PER_SEC) as i32),
-        other => named_zone(other.as_str().ok_or_else(|| mismatch("text", other))?)?,
-    };
+    let zone =
+        match zone {
+            Value::Interval(interval) if interval.months != 0 || interval.days != 0 => {
+                return Err(Error::new(
+                    SqlState::INVALID_PARAMETER_VALUE,
+                    "interval time zone must not include months or days",
+                ));
+            }
+            Value::Interval(interval) => {
+                let seconds = interval.micros / USECS_PER_SEC;
+                // As far from Greenwich as PostgreSQL lets a zone be.
+                let offset = i32::try_from(seconds).ok().filter(|seconds| seconds.abs() < 168 * 3600);
+                TimeZone::fixed(offset.ok_or_else(|| {
+                    Error::new(SqlState::INVALID_PARAMETER_VALUE, "interval time zone is out of range")
+                })?)
+            }
+            other => named_zone(other.as_str().ok_or_else(|| mismatch("text", other))?)?,
+        };
     match value {
         Value::Timestamp(micros) | Value::TimestampTz(micros) if is_infinite(*micros) => Ok(match value {
             Value::Timestamp(micros) => Value::TimestampTz(*micros),

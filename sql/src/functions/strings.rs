@@ -361,7 +361,7 @@ pub(super) fn format_function(context: Context<'_>, a: &[Value]) -> Result<Value
             Some(position) => position,
             None => next,
         };
-        next = at + 1;
+        next = at.saturating_add(1);
         let argument = a.get(at).ok_or_else(|| bad("too few arguments for format()".to_owned()))?;
         let shown = match (kind, argument) {
             ('s', argument) => shown(context, argument),
@@ -446,12 +446,18 @@ pub(super) fn encode(_: Context<'_>, a: &[Value]) -> Result<Value> {
     Ok(Value::text(encoded))
 }
 
-/// MIME's base 64, in lines of 76 characters.
+/// MIME's base 64, in lines of 76 characters; each whole one ends with a line feed, the last too.
 fn base64_lines(data: &[u8]) -> String {
     use base64::Engine;
     let whole = base64::engine::general_purpose::STANDARD.encode(data);
-    let lines: Vec<&str> = (0..whole.len()).step_by(76).map(|at| &whole[at..whole.len().min(at + 76)]).collect();
-    lines.join("\n")
+    let mut lines = String::with_capacity(whole.len() + whole.len() / 76);
+    for at in (0..whole.len()).step_by(76) {
+        lines.push_str(&whole[at..whole.len().min(at + 76)]);
+        if whole.len() - at >= 76 {
+            lines.push('\n');
+        }
+    }
+    lines
 }
 
 #[cold]
@@ -575,6 +581,9 @@ fn array(value: &Value) -> Result<&Array> {
 }
 
 pub(super) fn array_to_string(context: Context<'_>, a: &[Value]) -> Result<Value> {
+    if a[0].is_null() || a[1].is_null() {
+        return Ok(Value::Null);
+    }
     let null = a.get(2).filter(|null| !null.is_null()).map(text).transpose()?;
     let parts: Vec<String> = array(&a[0])?
         .values()

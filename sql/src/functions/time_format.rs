@@ -349,7 +349,15 @@ fn read_key<'a>(key: &str, rest: &'a str, adjoining: bool, reading: &mut Reading
             let shown: String = rest.chars().take(width).collect();
             return Err(bad_value(&shown, key).with_detail("Value must be an integer."));
         }
-        Ok((rest[..taken].parse().map_err(|_| bad_value(&rest[..taken], key))?, &rest[taken..]))
+        // As in PostgreSQL, an integer: what is worked out with it fits 64 bits then.
+        let value: i32 = rest[..taken].parse().map_err(|_| {
+            Error::new(
+                SqlState::DATETIME_FIELD_OVERFLOW,
+                format!("value for \"{key}\" in source string is out of range"),
+            )
+            .with_detail(format!("Value must be in the range {} to {}.", i32::MIN, i32::MAX))
+        })?;
+        Ok((i64::from(value), &rest[taken..]))
     };
     let word = |choices: &[&str], least: usize| -> Result<(i64, &'a str)> {
         for (i, choice) in choices.iter().enumerate() {

@@ -293,9 +293,11 @@ impl Binder<'_> {
         };
         let op = resolve_binary(BinaryOp::Equal, &operand.ty, &value.ty)?;
         let value = self.coerce(value, &op.right, CastContext::Implicit)?;
-        let operand = match operand.ty {
-            Type::Unknown => Typed::new(self.coerce(operand, &op.left, CastContext::Implicit)?, op.left.clone()),
-            _ => operand,
+        // What is given is what was compared.
+        let operand = if operand.ty.same_base(&op.left) {
+            operand
+        } else {
+            Typed::new(self.coerce(operand, &op.left, CastContext::Implicit)?, op.left.clone())
         };
         let cast = resolve_cast(&operand.ty, &op.left, CastContext::Implicit)?;
         let comparison = Comparison { op, cast: (!cast.is_identity()).then_some(cast), value };
@@ -365,7 +367,7 @@ impl Binder<'_> {
             .into_iter()
             .zip(function.arguments.clone())
             .map(|(argument, target)| self.coerce(argument, &target, CastContext::Implicit))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
         let mut order_by = Vec::new();
         for clause in &list.clauses {
             let ast::FunctionArgumentClause::OrderBy(keys) = clause else {
@@ -377,6 +379,11 @@ impl Binder<'_> {
                 let Typed { expr, ty, .. } = self.settle(typed)?;
                 order_by.push((expr, ty, descending, key.options.nulls_first.unwrap_or(descending)));
             }
+        }
+        // As PostgreSQL has it, which finds what is distinct by sorting; what is put together in an order shows that one.
+        if distinct && order_by.is_empty() && matches!(name, "string_agg" | "array_agg") {
+            let sorted = |(argument, ty): (&Expr, &Type)| (argument.clone(), ty.clone(), false, false);
+            order_by = arguments.iter().zip(&function.arguments).map(sorted).collect();
         }
         let filter = match filter {
             Some(filter) => {

@@ -12,6 +12,7 @@ use super::level::{Aggregates, Level, Relation};
 use super::operators::unnested;
 use super::relational::Node;
 use super::select::{SelectPlan, Source, conjunction, null};
+use crate::cast::CastContext;
 use crate::catalog::Table;
 use crate::catalog::virtual_tables::VirtualTable;
 use crate::error::{Error, SqlState};
@@ -172,6 +173,19 @@ impl Binder<'_> {
         Ok(InsertPlan { target: Target::new(table), source, returning })
     }
 
+    /// Bare parameters in the select list of an INSERT have the types of the columns.
+    fn type_parameters(&mut self, items: &[ast::SelectItem], table: &Table, columns: &[usize]) -> Result<(), Error> {
+        for (item, column) in items.iter().zip(columns) {
+            if let ast::SelectItem::UnnamedExpr(ast::Expr::Value(value)) = item
+                && let ast::Value::Placeholder(text) = &value.value
+            {
+                let typed = self.parameter(text)?;
+                self.coerce(typed, &table.columns[*column].ty.base(), CastContext::Assignment)?;
+            }
+        }
+        Ok(())
+    }
+
     fn insert_source(
         &mut self,
         query: &ast::Query,
@@ -211,6 +225,9 @@ impl Binder<'_> {
                 rows.push(whole);
             }
             return Ok(InsertSource::Rows(rows));
+        }
+        if let SetExpr::Select(select) = &*query.body {
+            self.type_parameters(&select.projection, table, columns)?;
         }
         let plan = self.query(query)?;
         if plan.columns.len() > columns.len() {

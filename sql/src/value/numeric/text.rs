@@ -7,6 +7,9 @@ use bigdecimal::num_bigint::BigInt;
 use crate::error::Error;
 use crate::value::numeric::{Class, Numeric, overflow, power_of_ten};
 
+/// Digits that are read on either side of the point: more than a number can have.
+const DIGITS_READ: usize = 400;
+
 impl Numeric {
     /// Reads PostgreSQL's notation: digits with a point and an exponent, `NaN`, `Infinity`, `-inf`.
     ///
@@ -41,6 +44,15 @@ impl Numeric {
         };
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
         if whole.is_empty() && fraction.is_empty() {
+            return Err(invalid());
+        }
+        // Digits beyond any that can be kept cost time without end.
+        let whole = whole.trim_start_matches('0');
+        if whole.len() > DIGITS_READ {
+            return Err(if whole.bytes().all(|byte| byte.is_ascii_digit()) { overflow() } else { invalid() });
+        }
+        let (fraction, beyond) = fraction.split_at_checked(DIGITS_READ).unwrap_or((fraction, ""));
+        if !beyond.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(invalid());
         }
         let mut coefficient: i128 = 0;
