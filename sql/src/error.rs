@@ -77,6 +77,8 @@ states! {
     INVALID_TIME_ZONE_DISPLACEMENT = "22009", "invalid time zone displacement value";
     SUBSTRING_ERROR = "22011", "substring error";
     DIVISION_BY_ZERO = "22012", "division by zero";
+    INVALID_ARGUMENT_FOR_NTILE_FUNCTION = "22014", "invalid argument for ntile function";
+    INVALID_ARGUMENT_FOR_NTH_VALUE_FUNCTION = "22016", "invalid argument for nth_value function";
     INTERVAL_FIELD_OVERFLOW = "22015", "interval field overflow";
     INVALID_ESCAPE_CHARACTER = "22019", "invalid escape character";
     CHARACTER_NOT_IN_REPERTOIRE = "22021", "character not in repertoire";

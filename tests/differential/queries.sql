@@ -100,3 +100,8 @@ SELECT to_timestamp('99999999999999', 'SSSSS')
 SELECT interval '99999999999999999999999999999999999999-1'
 SELECT repeat('9', 300000)::numeric
 SELECT repeat('0', 300000)::numeric, ('0.' || repeat('0', 200) || '1')::numeric > 0
+-- Prefix operators, and what windows are asked for.
+SELECT -2 ^ 2, - 2 * 3, @ -5 + 3, ~ 1 + 1, |/ 16 + 9, -3 % 2, - 2::text::int, 2 - -2, -2.5 ^ 2 * 2
+SELECT ntile(0) OVER () FROM (VALUES (1)) t(i)
+SELECT nth_value(i, 0) OVER (ORDER BY i) FROM (VALUES (1)) t(i)
+SELECT nth_value(i, -1) OVER (ORDER BY i) FROM (VALUES (1)) t(i)

@@ -19,6 +19,22 @@ impl Translator {
                 arguments.push(match &call.function {
                     WindowFunction::Aggregate(_) => this.expression(argument, ty)?,
                     _ if value => this.expression(argument, ty)?,
+                    WindowFunction::Ntile | WindowFunction::NthValue => {
+                        let given = argument.eval(&this.shared.scope(), &[])?.as_i64();
+                        if given.is_some_and(|number| number <= 0) {
+                            return Err(match call.function {
+                                WindowFunction::Ntile => Error::new(
+                                    SqlState::INVALID_ARGUMENT_FOR_NTILE_FUNCTION,
+                                    "argument of ntile must be greater than zero",
+                                ),
+                                _ => Error::new(
+                                    SqlState::INVALID_ARGUMENT_FOR_NTH_VALUE_FUNCTION,
+                                    "argument of nth_value must be greater than zero",
+                                ),
+                            });
+                        }
+                        this.constant(argument, ty)?
+                    }
                     _ => this.constant(argument, ty)?,
                 });
             }

@@ -12,6 +12,9 @@ type Context<'a> = &'a dyn EvalContext;
 /// The longest string made: PostgreSQL's limit of 1 GiB less a header.
 const BYTES_MAX: usize = (1 << 30) - 5;
 
+/// Parts of a string that become an array at most.
+const PARTS_MAX: usize = 1 << 24;
+
 fn text(value: &Value) -> Result<&str> {
     value.as_str().ok_or_else(|| mismatch("text", value))
 }
@@ -37,8 +40,14 @@ fn too_long() -> Error {
     Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "requested length too large")
 }
 
+/// Refuses a result before it is made, so that no allocation fails.
+fn bounded(length: usize) -> Result<()> {
+    if length > BYTES_MAX { Err(too_long()) } else { Ok(()) }
+}
+
 pub(super) fn concat(_: Context<'_>, a: &Value, b: &Value) -> Result<Value> {
     let (a, b) = (text(a)?, text(b)?);
+    bounded(a.len() + b.len())?;
     let mut out = String::with_capacity(a.len() + b.len());
     out.push_str(a);
     out.push_str(b);
@@ -46,7 +55,9 @@ pub(super) fn concat(_: Context<'_>, a: &Value, b: &Value) -> Result<Value> {
 }
 
 pub(super) fn concat_bytes(_: Context<'_>, a: &Value, b: &Value) -> Result<Value> {
-    Ok(Value::bytes([bytes(a)?, bytes(b)?].concat()))
+    let (a, b) = (bytes(a)?, bytes(b)?);
+    bounded(a.len() + b.len())?;
+    Ok(Value::bytes([a, b].concat()))
 }
 
 /// What counts of a string: `character(n)` has no trailing blanks here.
@@ -379,7 +390,8 @@ pub(super) fn format_function(context: Context<'_>, a: &[Value]) -> Result<Value
                 return Err(bad(format!("unrecognized format() type specifier \"{other}\"")).with_hint(hint));
             }
         };
-        let fill = " ".repeat(width.min(BYTES_MAX).saturating_sub(shown.chars().count()));
+        bounded(out.len().saturating_add(width).saturating_add(shown.len()))?;
+        let fill = " ".repeat(width.saturating_sub(shown.chars().count()));
         if left {
             out.push_str(&shown);
             out.push_str(&fill);
@@ -530,13 +542,18 @@ pub(super) fn regexp_replace(_: Context<'_>, a: &[Value]) -> Result<Value> {
         }
     }
     with_regex(&pattern, insensitive, |regex| {
+        // Each match gives the replacement, with as much of the subject as it refers to.
+        let matches = if all { regex.find_iter(subject).count() } else { 1 };
+        let referred = replacement.matches("${").count();
+        let most = matches.saturating_mul(replacement.len()).saturating_add(subject.len().saturating_mul(referred + 1));
+        bounded(most)?;
         let replaced = if all {
             regex.replace_all(subject, replacement.as_str())
         } else {
             regex.replace(subject, replacement.as_str())
         };
-        Value::text(replaced.as_ref())
-    })
+        Ok(Value::text(replaced.as_ref()))
+    })?
 }
 
 pub(super) fn regexp_match(_: Context<'_>, a: &[Value]) -> Result<Value> {
@@ -566,10 +583,13 @@ pub(super) fn string_to_array(_: Context<'_>, a: &[Value]) -> Result<Value> {
     let item = |part: &str| if Some(part) == null { Value::Null } else { Value::text(part) };
     let parts: Vec<Value> = match &a[1] {
         _ if subject.is_empty() => Vec::new(),
-        Value::Null => subject.chars().map(|c| item(c.encode_utf8(&mut [0; 4]))).collect(),
+        Value::Null => subject.chars().take(PARTS_MAX + 1).map(|c| item(c.encode_utf8(&mut [0; 4]))).collect(),
         delimiter if text(delimiter)?.is_empty() => vec![item(subject)],
-        delimiter => subject.split(text(delimiter)?).map(item).collect(),
+        delimiter => subject.split(text(delimiter)?).take(PARTS_MAX + 1).map(item).collect(),
     };
+    if parts.len() > PARTS_MAX {
+        return Err(too_long());
+    }
     Ok(Value::Array(std::sync::Arc::new(Array::new(crate::types::Type::Text, parts))))
 }
 
@@ -592,7 +612,9 @@ pub(super) fn array_to_string(context: Context<'_>, a: &[Value]) -> Result<Value
             |value| if value.is_null() { null.map(str::to_owned) } else { Some(to_text(value, context.format())) },
         )
         .collect();
-    Ok(Value::text(parts.join(text(&a[1])?)))
+    let delimiter = text(&a[1])?;
+    bounded(parts.iter().map(|part| part.len() + delimiter.len()).sum())?;
+    Ok(Value::text(parts.join(delimiter)))
 }
 
 pub(super) fn array_length(_: Context<'_>, a: &[Value]) -> Result<Value> {

@@ -1,13 +1,15 @@
-//! PostgreSQL's dialect, without the one rule of the library's that takes exponential time.
+//! PostgreSQL's dialect, without the one rule of the library's that takes exponential time, and with prefix operators that bind as they do there.
 //!
 //! With expressions as names of arguments (`json_object('a' VALUE 1)`), the library reads each argument twice: once as a name and once more
 //! when nothing follows that makes it one. Nested calls would be read 2ⁿ times; thirty levels would occupy a thread for good.
 
 use std::any::TypeId;
 
+use sqlparser::ast::{Expr, UnaryOperator};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
 
 /// The dialect of all statements.
 #[derive(Debug)]
@@ -58,6 +60,22 @@ impl Dialect for QuorateDialect {
 
     fn is_custom_operator_part(&self, ch: char) -> bool {
         self.0.is_custom_operator_part(ch)
+    }
+
+    /// A sign binds tighter than any operator between two operands; other prefixes bind as loosely as operators without a rank of their own.
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let (op, precedence) = match parser.peek_token_ref().token {
+            Token::Minus => (UnaryOperator::Minus, Precedence::AtTz),
+            Token::Plus => (UnaryOperator::Plus, Precedence::AtTz),
+            Token::Tilde => (UnaryOperator::BitwiseNot, Precedence::PgOther),
+            Token::AtSign => (UnaryOperator::PGAbs, Precedence::PgOther),
+            Token::PGSquareRoot => (UnaryOperator::PGSquareRoot, Precedence::PgOther),
+            Token::PGCubeRoot => (UnaryOperator::PGCubeRoot, Precedence::PgOther),
+            _ => return None,
+        };
+        parser.advance_token();
+        let operand = parser.parse_subexpr(self.prec_value(precedence));
+        Some(operand.map(|operand| Expr::UnaryOp { op, expr: Box::new(operand) }))
     }
 
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
