@@ -250,7 +250,7 @@ impl SessionTransaction {
         let page = self.scan_set(set, start, end, scan).await?;
         let (page, output) = match page {
             // Rows that were not gone through where they were read, in an order: the first wrong one ends those before it, as it does there.
-            page if scan.ordered && scan.program.is_some() => {
+            page if scan.ordered && scan.program.is_some() && page.output.is_none() => {
                 let part = Part::new(page, scan)?;
                 if let Some(error) = part.wrong {
                     return Err(error);
