@@ -67,7 +67,8 @@ impl DataDirectory {
         let mut strange = None;
         for entry in entries {
             let name = entry.with_context(|| format!("read the data directory {}", path.display()))?.file_name();
-            if name == "identity" || name == "log" {
+            // A log without an identity is half a data directory, and opening it says so.
+            if name == "identity" || name == "log" && path.join("log/CURRENT").exists() {
                 return Ok(());
             }
             // What a start that was cut off leaves, and what a file system of its own has.
@@ -85,7 +86,8 @@ impl DataDirectory {
         }
     }
 
-    /// Opens a directory and locks it. A missing directory is made; the message of a failure names it.
+    /// Opens a directory and locks it. A missing directory is made; the message of a failure names it. The identity is that of the start that
+    /// begins with this; nothing of that is recorded before the caller writes it, so that a start that is refused does not count.
     pub fn open(path: &Path) -> anyhow::Result<(Self, Identity)> {
         std::fs::create_dir_all(path).with_context(|| format!("make the data directory {}", path.display()))?;
         let lock_path = path.join("LOCK");
@@ -104,7 +106,6 @@ impl DataDirectory {
         let directory = Self { path: path.to_owned(), _lock: lock };
         let mut identity = directory.read_identity()?;
         identity.incarnation += 1;
-        directory.write_identity(&identity)?;
         Ok((directory, identity))
     }
 
@@ -218,9 +219,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let (first, identity) = DataDirectory::open(folder.path()).expect("a new directory opens");
         assert_eq!(identity.incarnation, 1);
+        first.write_identity(&identity).expect("written");
         let error = DataDirectory::open(folder.path()).expect_err("it is in use");
         assert!(error.to_string().contains("in use by another process"), "{error}");
         drop(first);
+        // One that is refused before it is recorded does not count.
+        drop(DataDirectory::open(folder.path()).expect("it is free again"));
         let (_second, again) = DataDirectory::open(folder.path()).expect("it is free again");
         assert_eq!((again.incarnation, again.identity), (2, identity.identity));
     }
@@ -238,8 +242,14 @@ mod tests {
         assert!(!own.exists());
         std::fs::create_dir_all(own.join("lost+found")).expect("made");
         DataDirectory::check(&own).expect("an empty file system");
+        std::fs::create_dir(own.join("log")).expect("made");
+        assert!(refused(&own).to_string().contains("it holds log"), "somebody else's logs");
+        std::fs::write(own.join("log/CURRENT"), "").expect("written");
+        DataDirectory::check(&own).expect("half of one, which opening refuses");
+        std::fs::remove_dir_all(own.join("log")).expect("removed");
         std::fs::write(own.join("notes"), "").expect("written");
-        drop(DataDirectory::open(&own).expect("opened"));
+        let (directory, identity) = DataDirectory::open(&own).expect("opened");
+        directory.write_identity(&identity).expect("written");
         DataDirectory::check(&own).expect("it is one now");
     }
 

@@ -71,20 +71,18 @@ pub(crate) struct Running {
 
 /// Runs an instance until `stop`.
 pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
-    // A start that fails leaves nothing behind: the directory is touched last.
+    // A start that fails leaves nothing behind: the directory is written to last.
     DataDirectory::check(&config.data)?;
     let sql_listener = bind(&config.sql_listen.to_string(), "sql_listen")?;
     let peer_listener = bind(&config.peer_listen.to_string(), "peer_listen")?;
-    let (directory, mut identity) = DataDirectory::open(&config.data)?;
+    let (directory, identity) = DataDirectory::open(&config.data)?;
     unchanged(&config, &identity)?;
     if let Some(membership) = &identity.grid
         && agent::is_superseded(&directory, membership.instance, identity.incarnation)
     {
-        // As it was, so that no later start passes either.
-        identity.incarnation -= 1;
-        directory.write_identity(&identity)?;
         anyhow::bail!("{}: {}", config.data.display(), agent::SUPERSEDED);
     }
+    directory.write_identity(&identity)?;
     let consensus = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(consensus_threads())
         .thread_name("consensus")
