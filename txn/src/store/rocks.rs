@@ -330,7 +330,12 @@ impl Kv for RocksKv {
         // A checkpoint takes what is in files: without a write-ahead log the write buffers must be flushed first.
         self.flush()?;
         let checkpoint = Checkpoint::new(&self.db).map_err(|e| self.damaged(&e))?;
-        checkpoint.create_checkpoint(target).map_err(|e| damaged(target, &e))
+        checkpoint.create_checkpoint(target).map_err(|error| {
+            // It links the store's files into the new place: whose fault it is, only the kind of error tells.
+            let gone = error.to_string().contains("No such file") && target.parent().is_some_and(Path::exists);
+            let own = error.kind() == rocksdb::ErrorKind::Corruption || gone;
+            damaged(if own { &self.path } else { target }, &error)
+        })
     }
 
     fn visit_snapshot(self: Arc<Self>, family: Family, mut visit: EntryVisitor, done: Completion) {
