@@ -46,7 +46,7 @@ impl Goal {
             Self::Loaded => open || matches!(status, "loaded" | "open failed"),
             Self::Open => status == "opened",
             Self::Closed => !open,
-            Self::Unloaded => matches!(status, "unloaded" | "create failed"),
+            Self::Unloaded => matches!(status, "unloaded" | "uncreated" | "create failed"),
             Self::Destroyed | Self::Cleared => status == "destroyed",
         }
     }

@@ -284,6 +284,9 @@ impl Model {
             .map(|element| element.number)
             .collect();
         let unloaded = self.databases[&database].target == Target::Unloaded;
+        if unloaded && only.is_some() {
+            return Err(Refused::NotLoaded(name.to_owned()));
+        }
         if !unloaded && failed.is_empty() {
             return Ok(self.already());
         }

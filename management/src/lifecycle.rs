@@ -204,7 +204,7 @@ impl Status {
         match target {
             Target::Open => self == Opened,
             Target::Loaded => self == Loaded,
-            Target::Unloaded => matches!(self, Unloaded | CreateFailed),
+            Target::Unloaded => matches!(self, Unloaded | Uncreated | CreateFailed),
             Target::Destroyed => self == Destroyed,
         }
     }
@@ -213,6 +213,8 @@ impl Status {
 /// Changes that an instance reports.
 const REPORTED: &[(Status, Status)] = &[
     (Uncreated, Creating),
+    // Its instance died before it had made anything, and then it was not to be made any more.
+    (Creating, Uncreated),
     (Creating, Loading),
     (Creating, CreateFailed),
     (CreateFailed, Creating),
@@ -346,7 +348,7 @@ mod tests {
         // Every allowed change, one line a status; what is not listed is forbidden.
         let expected = "\
 uncreated → creating, evicted, destroying
-creating → create failed, loading, down, evicted
+creating → uncreated, create failed, loading, down, evicted
 create failed → creating, evicted, destroying
 loading → load failed, waiting for seed, loaded, down, evicted (loaded), evicted
 load failed → loading, unloading, down, evicted, destroying

@@ -57,11 +57,16 @@ impl Model {
     fn has_not_begun(&self, element: &Element, reported: Status) -> bool {
         match element.status {
             Status::Loading => matches!(reported, Status::Unloaded | Status::Uncreated),
-            Status::Creating => reported == Status::Uncreated,
+            Status::Creating => reported == Status::Uncreated && self.is_to_be_loaded(element),
             Status::Unloaded => reported == Status::Uncreated,
             Status::Destroying => !reported.is_gone(),
             _ => false,
         }
+    }
+
+    fn is_to_be_loaded(&self, element: &Element) -> bool {
+        let database = self.databases.get(&element.database);
+        database.is_some_and(|database| matches!(database.target, Target::Loaded | Target::Open))
     }
 
     pub(crate) fn instance_up(
@@ -95,7 +100,7 @@ impl Model {
         instance.message.clear();
         for element in self.hosted(number, Status::Down) {
             let element = &self.elements[&element];
-            let wanted = matches!(self.databases[&element.database].target, Target::Loaded | Target::Open);
+            let wanted = self.is_to_be_loaded(element);
             let to = match (element.created, wanted) {
                 (false, _) => Status::Creating,
                 (true, true) => Status::Loading,

@@ -103,11 +103,8 @@ pub trait Port: Send + Sync + 'static {
         question: Question,
     ) -> impl Future<Output = Result<inquiry::Answer, String>> + Send;
 
-    /// Sessions of a database on all instances, as far as they are known here.
-    fn sessions(&self, database: &str) -> u32 {
-        let _ = database;
-        0
-    }
+    /// Sessions of a database on all instances that are up, once each of them has said how many it has.
+    fn sessions(&self, database: &str) -> impl Future<Output = Result<u32, PortError>> + Send;
 
     /// Compares all replicas of a database.
     fn verify(
@@ -208,11 +205,29 @@ impl<P: Port> AdminService<P> {
         Q: Clone + Send + Sync,
         A: Future<Output = Result<Response<pb::DbChangeReply>, GrpcStatus>> + Send,
     {
+        self.change_if(request, subject, || std::future::ready(Ok(())), command, there).await
+    }
+
+    /// Proposes a change of a database if it is allowed at the moment, for a reason that the model does not know.
+    async fn change_if<Q, F, A>(
+        &self,
+        request: Request<Q>,
+        subject: (String, Option<String>),
+        allowed: impl Fn() -> F + Send + Sync,
+        command: impl Fn(Millis) -> Command + Send + Sync,
+        there: impl Fn(AdminClient<Channel>, Request<Q>) -> A + Send,
+    ) -> Result<Response<pb::DbChangeReply>, GrpcStatus>
+    where
+        Q: Clone + Send + Sync,
+        F: Future<Output = Result<(), PortError>> + Send,
+        A: Future<Output = Result<Response<pb::DbChangeReply>, GrpcStatus>> + Send,
+    {
         let (database, instance) = subject;
         let propose = || {
-            let command = command(self.port.now_ms());
+            let (allowed, command) = (allowed(), command(self.port.now_ms()));
             let subject = (database.clone(), instance.clone());
             async move {
+                allowed.await?;
                 let reply = self.port.propose(command).await?.map_err(PortError::Refused)?;
                 let (sequence, already) = match reply {
                     Reply::Changed { sequence } => (sequence, false),
@@ -439,16 +454,21 @@ impl<P: Port> pb::Admin for AdminService<P> {
         request: Request<pb::DbUnloadRequest>,
     ) -> Result<Response<pb::DbChangeReply>, GrpcStatus> {
         let pb::DbUnloadRequest { database, force } = request.get_ref().clone();
-        let sessions = self.port.sessions(&database);
-        let known = self.port.last_known();
-        let closed = known.and_then(|model| model.database(&database).map(|database| database.target != Target::Open));
-        // An open database is refused for being open, which is the first thing to change.
-        if sessions > 0 && !force && closed == Some(true) {
-            return Err(refusal(PortError::Refused(Refused::HasSessions { name: database, sessions })));
-        }
         let command = |at_ms| Command::UnloadDatabase { name: database.clone(), force, at_ms };
+        let allowed = || async {
+            let known = self.port.last_known();
+            let target = known.and_then(|model| model.database(&database).map(|database| database.target));
+            // An open database is refused for being open, which is the first thing to change.
+            if force || target.is_none_or(|target| target == Target::Open) {
+                return Ok(());
+            }
+            match self.port.sessions(&database).await? {
+                0 => Ok(()),
+                sessions => Err(PortError::Refused(Refused::HasSessions { name: database.clone(), sessions })),
+            }
+        };
         let there = |mut client: AdminClient<Channel>, request| async move { client.db_unload(request).await };
-        self.change(request, (database.clone(), None), command, there).await
+        self.change_if(request, (database.clone(), None), allowed, command, there).await
     }
 
     async fn db_destroy(

@@ -204,7 +204,8 @@ impl<'a> View<'a> {
             preferred_leader: set.is_some_and(|set| set.preferred_leader == element.number),
             instance_up: self.is_up(element.instance),
             loadable: seen.set != 0
-                && !matches!(seen.status, Status::Down | Status::Uncreated | Status::Creating | Status::CreateFailed)
+                && !matches!(seen.status, Status::Down | Status::CreateFailed)
+                && (seen.status != Status::Uncreated || self.is_up(element.instance))
                 && !(seen.status == Status::LoadFailed && seen.message.starts_with(LOST_FILES)),
         }
     }

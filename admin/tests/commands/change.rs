@@ -129,7 +129,7 @@ fn waiting_ends_with_its_time() {
     grid.group.lose(3);
     let ended = grid.run("dbOpen database1 -wait 1");
     assert_eq!(ended.code, 4, "{ended:?}");
-    assert!(ended.err.contains("\n  Next: start instance host3.instance1\n  The grid goes on with it; "), "{ended:?}");
+    assert!(ended.err.contains("\n  Next: start instance host3.instance1 (on host3: quorate start --config FILE)\n  The grid goes on with it; "), "{ended:?}");
 }
 
 #[test]

@@ -91,8 +91,7 @@ fn every_choice_of_sections_begins_with_the_verdict() {
     for section in ["-element", "-replicaset", "-dataspacegroup", "-all", "-details", "-connections", "-loadReadiness"]
     {
         let out = grid.run(&format!("dbStatus database1 {section}")).out;
-        let verdict =
-            "Database database1: no leader is known of replica set 2\n  Next: start instance host2.instance1\n\n";
+        let verdict = "Database database1: no leader is known of replica set 2\n  Next: start instance host2.instance1 (on host2: quorate start --config FILE)\n\n";
         assert!(out.starts_with(verdict), "{section}: {out}");
     }
 }
@@ -137,7 +136,7 @@ fn a_dead_instance_shows_as_down_before_anything_is_agreed() {
     let out = grid.run("dbStatus database1").out;
     assert!(
         out.starts_with(
-            "Database database1: no leader is known of replica set 2\n  Next: start instance host2.instance1\n"
+            "Database database1: no leader is known of replica set 2\n  Next: start instance host2.instance1 (on host2: quorate start --config FILE)\n"
         ),
         "{out}"
     );

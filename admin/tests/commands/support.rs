@@ -207,8 +207,8 @@ impl Port for Group {
         }
     }
 
-    fn sessions(&self, _database: &str) -> u32 {
-        *lock(&self.sessions)
+    async fn sessions(&self, _database: &str) -> Result<u32, PortError> {
+        Ok(*lock(&self.sessions))
     }
 
     async fn verify(&self, _model: &Model, database: &Database) -> Result<Vec<SetHashes>, PortError> {

@@ -393,3 +393,12 @@ fn every_refusal_has_a_number_of_its_own() {
     let numbers: Vec<u32> = all.iter().map(Refused::number).collect();
     assert_eq!(numbers, (1..=28).collect::<Vec<u32>>());
 }
+
+#[test]
+fn an_element_is_not_loaded_without_its_database() {
+    let mut model = loaded(3, 3, None);
+    accept(&mut model, unload(false));
+    all_report(&mut model, Status::Unloaded);
+    let alone = Command::LoadDatabase { name: "demo".to_owned(), instance: Some("host2".to_owned()), at_ms: THEN };
+    assert_eq!(refused(&mut model, alone), Refused::NotLoaded("demo".to_owned()));
+}

@@ -155,3 +155,30 @@ fn a_new_reason_is_news() {
     report(&mut model, 2, &[(2, Status::LoadFailed, "second")]);
     assert_eq!(model.elements[&2].message, "second");
 }
+
+#[test]
+fn an_element_that_was_never_made_need_not_be_made_to_be_unloaded() {
+    let mut model = grid(3, 3);
+    accept(&mut model, Command::CreateDatabase { name: "demo".to_owned(), replica_sets: Some(1), at_ms: THEN });
+    // One has not begun, one has and its instance returns without it, one was loaded.
+    report(&mut model, 2, &[(2, Status::Creating, "")]);
+    report(&mut model, 3, &[(3, Status::Loaded, "")]);
+    instance_down(&mut model, 2);
+    accept(&mut model, Command::UnloadDatabase { name: "demo".to_owned(), force: false, at_ms: THEN });
+    accept(&mut model, up(2, 2));
+    let news = model.news(&told(2, 2, &[(2, Status::Uncreated)]), THEN);
+    for command in news {
+        accept(&mut model, command);
+    }
+    report(&mut model, 3, &[(3, Status::Unloaded, "")]);
+    assert_eq!(statuses(&model, 2), [Status::Uncreated]);
+    assert!(
+        model.elements.values().all(|element| element.status.has_reached(Target::Unloaded)),
+        "{:?}",
+        model.elements
+    );
+    // Loading makes them after all.
+    accept(&mut model, Command::LoadDatabase { name: "demo".to_owned(), instance: None, at_ms: THEN });
+    report(&mut model, 1, &[(1, Status::Loaded, "")]);
+    report(&mut model, 2, &[(2, Status::Loaded, "")]);
+}

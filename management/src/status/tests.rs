@@ -119,7 +119,7 @@ fn verdicts_say_what_to_do() {
     instance_down(&mut model, 4);
     assert_eq!(
         verdict(&model),
-        "not open; 1 of 6 elements is not loaded → start instance host4.instance1 | quorate-admin dbOpen demo"
+        "not open; 1 of 6 elements is not loaded → start instance host4.instance1 (on host4: quorate start --config FILE) | quorate-admin dbOpen demo"
     );
     accept(&mut model, Command::InstanceUp { instance: 4, incarnation: 2, at_ms: THEN });
     all_report(&mut model, Status::Loaded);
@@ -134,13 +134,13 @@ fn verdicts_say_what_to_do() {
     instance_down(&mut model, 4);
     assert_eq!(
         verdict(&model),
-        "all data is available; 1 of 6 elements is not loaded → start instance host4.instance1"
+        "all data is available; 1 of 6 elements is not loaded → start instance host4.instance1 (on host4: quorate start --config FILE)"
     );
     instance_down(&mut model, 5);
     assert_eq!(
         verdict(&model),
         "without a majority of their elements, and so unavailable: replica set 2 → \
-         start instance host4.instance1 | start instance host5.instance1"
+         start instance host4.instance1 (on host4: quorate start --config FILE) | start instance host5.instance1 (on host5: quorate start --config FILE)"
     );
 }
 
@@ -169,7 +169,7 @@ fn what_goes_on_by_itself_is_called_by_its_name() {
         told(&model),
         (
             "no replica set of database demo has a majority of its elements loaded".to_owned(),
-            vec!["start instance host1.instance1".to_owned()]
+            vec!["start instance host1.instance1 (on host1: quorate start --config FILE)".to_owned()]
         ),
         "somebody is missing"
     );
@@ -186,7 +186,7 @@ fn an_element_that_cannot_be_created_waits_for_its_instance() {
     }
     let status = seen(&model);
     assert_eq!(status.verdict, "all data is available; 1 of 3 elements is not loaded");
-    assert_eq!(status.next_steps, ["start instance host3.instance1"]);
+    assert_eq!(status.next_steps, ["start instance host3.instance1 (on host3: quorate start --config FILE)"]);
 }
 
 #[test]

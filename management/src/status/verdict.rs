@@ -121,8 +121,8 @@ impl View<'_> {
                 self.model.instances.get(&seen.element.instance).map(Instance::full_name).unwrap_or_default();
             let repair = |command: String| format!("repair what element {number} says, then: {command}");
             let step = match seen.status {
-                Status::Uncreated if self.waits(seen) => format!("start instance {instance}"),
-                Status::Down => format!("start instance {instance}"),
+                Status::Down => start(self.model.instances.get(&seen.element.instance)),
+                Status::Uncreated if self.waits(seen) => start(self.model.instances.get(&seen.element.instance)),
                 Status::CreateFailed => repair(format!("quorate-admin dbCreate {name} -instance {instance}")),
                 Status::LoadFailed if has_lost_files(seen) => {
                     if sets.iter().any(|set| set.number == seen.set && set.available) {
@@ -150,6 +150,12 @@ impl View<'_> {
         }
         steps
     }
+}
+
+/// What brings an instance back.
+fn start(instance: Option<&Instance>) -> String {
+    let Some(instance) = instance else { return "start the instance".to_owned() };
+    format!("start instance {} (on {}: quorate start --config FILE)", instance.full_name(), instance.spec.host)
 }
 
 fn has_lost_files(seen: &Seen) -> bool {

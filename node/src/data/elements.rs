@@ -86,6 +86,8 @@ struct State {
     element: Option<Arc<Element>>,
     /// When its group was started.
     started: Option<Instant>,
+    /// Whether this process made its files, and so there was nothing to catch up with, unless a copy came.
+    made: bool,
 }
 
 impl State {
@@ -135,7 +137,8 @@ impl Elements {
             }
             let exists = self.surroundings.directory.element(order.element).exists();
             let status = if exists || order.created { Status::Unloaded } else { Status::Uncreated };
-            let state = State { status, message: String::new(), failed_at: None, element: None, started: None };
+            let state =
+                State { status, message: String::new(), failed_at: None, element: None, started: None, made: false };
             let entry =
                 Arc::new(Entry { order: Mutex::new(order.clone()), state: Mutex::new(state), news: Notify::new() });
             entries.insert(order.element, entry.clone());
@@ -357,8 +360,12 @@ async fn step(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) -> 
                     false
                 }
                 None => {
-                    let from = if group.copies().installed > 0 { "a copy and the log" } else { "the log" };
-                    elements.set_status(entry, Status::Loaded, format!("caught up from {from}"));
+                    let caught_up = match (group.copies().installed > 0, state.made) {
+                        (true, _) => "caught up from a copy and the log",
+                        (false, false) => "caught up from the log",
+                        (false, true) => "",
+                    };
+                    elements.set_status(entry, Status::Loaded, caught_up);
                     true
                 }
                 Some(progress) => {
@@ -380,10 +387,12 @@ async fn step(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) -> 
             true
         }
         (Goal::Open, Status::Loaded | Status::Opening) => {
-            elements.set_status(entry, Status::Opening, "");
+            // How it caught up is worth knowing for as long as it stays open.
+            let caught_up = if state.status == Status::Loaded { state.message.clone() } else { String::new() };
+            elements.set_status(entry, Status::Opening, caught_up.clone());
             match failpoint::fails("element.open") {
                 true => elements.set_status(entry, Status::OpenFailed, "failpoint element.open"),
-                false => elements.set_status(entry, Status::Opened, ""),
+                false => elements.set_status(entry, Status::Opened, caught_up),
             }
             true
         }
@@ -440,6 +449,7 @@ async fn load(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) {
     let directory = surroundings.directory.element(order.element);
     let creating = !order.created && !directory.join("CURRENT").exists();
     elements.set_status(entry, if creating { Status::Creating } else { Status::Loading }, "");
+    entry.state.lock().made |= creating;
     let (set, clock, memory) = (order.set, surroundings.clock.clone(), surroundings.memory.clone());
     let (patience, existed) = (surroundings.patience, order.created);
     let open = move || Element::open(&directory, set, clock, memory, patience, existed);

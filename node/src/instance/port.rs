@@ -196,8 +196,11 @@ impl Port for OperatorPort {
         inquiry::ask(&running.peers, instance, &question).await
     }
 
-    fn sessions(&self, database: &str) -> u32 {
-        self.running().and_then(|running| running.group.clone()).map_or(0, |group| group.sessions(database))
+    async fn sessions(&self, database: &str) -> Result<u32, PortError> {
+        match self.running().and_then(|running| running.group.clone()) {
+            Some(group) => group.sessions(database).await,
+            None => Err(PortError::NotActive { active: None }),
+        }
     }
 
     async fn verify(&self, model: &Model, database: &Database) -> Result<Vec<SetHashes>, PortError> {

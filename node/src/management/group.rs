@@ -186,11 +186,39 @@ impl ManagementGroup {
         Ok((model.sequence > known).then(|| orders(&model, instance)).flatten())
     }
 
-    /// Sessions of a database on all instances, as they were reported last.
-    pub fn sessions(&self, database: &str) -> u32 {
+    /// Sessions of a database on all instances that are up, as they were reported last. A member that has just become the active one waits until it
+    /// has heard from each of them, or knows that it is gone.
+    pub async fn sessions(&self, database: &str) -> Result<u32, PortError> {
+        let until = Instant::now() + 2 * SILENCE_MAX;
+        loop {
+            self.group.term().ok_or_else(|| self.not_active())?;
+            let silent = match self.sessions_heard(database) {
+                Ok(sessions) => return Ok(sessions),
+                Err(instance) => self.name_of(instance),
+            };
+            if Instant::now() >= until {
+                let text = format!("instance {silent} has not said how many sessions it has; repeat the command");
+                return Err(PortError::Failed(text));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Sessions of a database, or an instance that is up and has said nothing lately.
+    fn sessions_heard(&self, database: &str) -> Result<u32, InstanceNumber> {
+        let model = self.last_known();
+        let unreachable = self.unreachable(&model);
         let heard = self.heard.lock();
-        let recent = heard.values().filter(|heard| heard.at.elapsed() < SILENCE_MAX);
-        recent.flat_map(|heard| &heard.report.sessions).filter(|(of, _)| of == database).map(|(_, count)| count).sum()
+        let mut sessions = 0;
+        for instance in model.instances.values().filter(|instance| instance.up) {
+            if unreachable.contains_key(&instance.number) {
+                continue;
+            }
+            let recent = heard.get(&instance.number).filter(|heard| heard.at.elapsed() < SILENCE_MAX);
+            let report = &recent.ok_or(instance.number)?.report;
+            sessions += report.sessions.iter().filter(|(of, _)| of == database).map(|(_, count)| count).sum::<u32>();
+        }
+        Ok(sessions)
     }
 
     /// What this member sees at this moment.
