@@ -263,10 +263,12 @@ impl Error {
         Self::new(SqlState::DATA_CORRUPTED, message)
     }
 
-    /// The transaction lost a race (40001); running it again may succeed.
+    /// The transaction lost a race (40001); running it again may succeed. The detail begins with operators' number of this error.
     #[cold]
     pub fn retry(message: impl Into<String>) -> Self {
-        Self::new(SqlState::SERIALIZATION_FAILURE, message).with_hint("The transaction might succeed if retried.")
+        Self::new(SqlState::SERIALIZATION_FAILURE, message)
+            .with_detail("TT005: the transaction was not committed.")
+            .with_hint("The transaction might succeed if retried.")
     }
 
     /// What everything but its end gets in a block that has failed (25P02).

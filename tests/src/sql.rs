@@ -27,7 +27,12 @@ impl Failure {
     /// writing statement outside a block. Inside a block a broken connection is harmless, since nobody can commit it any more.
     pub fn of(error: &tokio_postgres::Error, may_commit: bool) -> Failure {
         let text = match error.as_db_error() {
-            Some(db) => format!("{} {}", db.code().code(), db.message()),
+            Some(db) => {
+                let named = db.detail().is_some_and(|detail| detail.starts_with("TT005"));
+                let retry = *db.code() == SqlState::T_R_SERIALIZATION_FAILURE;
+                assert!(named || !retry, "40001 comes with the operators' number of it: {db:?}");
+                format!("{} {}", db.code().code(), db.message())
+            }
             None => format!("{error:?}"),
         };
         match error.code() {

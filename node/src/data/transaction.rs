@@ -404,8 +404,7 @@ impl Transaction for SessionTransaction {
             return Ok(true);
         }
         if !self.compared.is_empty() || !self.pending.is_empty() {
-            return Err(Error::retry("the catalog was changed by a concurrent transaction")
-                .with_hint("The transaction might succeed if retried."));
+            return Err(Error::retry("the catalog was changed by a concurrent transaction"));
         }
         self.known = known;
         Ok(false)
@@ -420,8 +419,7 @@ impl Transaction for SessionTransaction {
                 let row = self.txn.get(*set, &[VersionRow::key()]).await.map_err(self.fail())?.pop().flatten();
                 if VersionRow::decode(row)? != self.known.version {
                     self.database.refresh_catalog(*set).await?;
-                    return Err(Error::retry("the catalog was changed by a concurrent transaction")
-                        .with_hint("The transaction might succeed if retried."));
+                    return Err(Error::retry("the catalog was changed by a concurrent transaction"));
                 }
             }
         }
