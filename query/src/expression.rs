@@ -17,7 +17,7 @@ use datafusion::logical_expr::{
 };
 use quorate_sql::error::Error;
 use quorate_sql::exec::StatementContext;
-use quorate_sql::plan::expression::{Expr, Scope};
+use quorate_sql::plan::expression::{Expr, Scope, Slot};
 use quorate_sql::types::Type;
 use quorate_sql::value::Value;
 
@@ -31,7 +31,7 @@ pub struct Shared {
     /// Values of the parameters.
     pub parameters: Vec<Value>,
     /// What was worked out first.
-    pub slots: Vec<Value>,
+    pub slots: Vec<Slot>,
 }
 
 impl Shared {

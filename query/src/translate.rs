@@ -229,7 +229,7 @@ impl Translator {
     fn filtered(&mut self, input: Relation, conditions: &[Expr]) -> Result<Relation, Error> {
         let input = self.within_domain(input, conditions.iter())?;
         let before = input.plan.schema().fields().len();
-        let (conditions, mut input) = self.over(input, |this| this.conditions(conditions))?;
+        let (conditions, mut input) = self.over(input, |this| this.conditions(conditions, false))?;
         let grown = input.plan.schema().fields().len() > before;
         // One filter: the engine takes a subquery apart by the conditions of a single one.
         if let Some(all) = conditions.into_iter().reduce(EngineExpr::and) {
@@ -274,8 +274,7 @@ impl Translator {
                 "Join with a subquery in FROM.",
             ));
         }
-        let (conditions, both) = self
-            .over(both, |this| on.iter().map(|condition| this.condition(condition)).collect::<Result<Vec<_>, _>>())?;
+        let (conditions, both) = self.over(both, |this| this.conditions(on, true))?;
         let engine_kind = match kind {
             JoinKind::Inner => JoinType::Inner,
             JoinKind::Left => JoinType::Left,

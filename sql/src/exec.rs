@@ -23,7 +23,7 @@ pub use write::{KEY_BYTES_MAX, ROW_BYTES_MAX, Written, change, duplicate_on_comm
 use crate::error::{Error, SqlState};
 use crate::plan::Plan;
 use crate::plan::binder::Prerequisite;
-use crate::plan::expression::Scope;
+use crate::plan::expression::{Scope, Slot};
 use crate::session::{CancelHandle, Row};
 use crate::storage::{Database, Transaction};
 use crate::value::{Array, Value};
@@ -40,7 +40,7 @@ pub struct Run {
     /// Values of the parameters, of the plan's types.
     pub parameters: Vec<Value>,
     /// What was worked out first.
-    pub slots: Vec<Value>,
+    pub slots: Vec<Slot>,
     /// Bytes that each stage may hold.
     pub work_memory: usize,
     /// Whether the transaction commits with the statement, so that what its commit finds is found by the statement.
@@ -76,37 +76,53 @@ impl Run {
             .with_hint("Select fewer rows or columns.")
     }
 
-    /// Works out the prerequisites, in order.
+    /// Works out the prerequisites, in order. What is wrong with the data there is said by whatever reads the slot, if anything does.
     ///
     /// # Errors
-    /// 21000 for a scalar subquery with several rows; what the subqueries report.
+    /// What reading reports; 53200; 57014.
     pub async fn prepare(&mut self, database: &dyn Database, transaction: &mut dyn Transaction) -> Result<(), Error> {
         let plan = self.plan.clone();
         for prerequisite in &plan.prerequisites {
-            let value = match prerequisite {
-                Prerequisite::Scalar(select) => {
-                    let mut rows = self.collect(select, transaction, 2).await?;
-                    if rows.len() > 1 {
-                        let message = "more than one row returned by a subquery used as an expression";
-                        return Err(Error::new(SqlState::CARDINALITY_VIOLATION, message));
-                    }
-                    rows.pop().and_then(|mut row| row.pop()).unwrap_or(Value::Null)
-                }
-                Prerequisite::List(select, element) => {
-                    let rows = self.collect(select, transaction, usize::MAX).await?;
-                    let values = rows.into_iter().filter_map(|mut row| row.pop()).collect();
-                    Value::Array(Arc::new(Array::new(element.clone(), values)))
-                }
-                Prerequisite::Exists(select) => Value::Bool(!self.collect(select, transaction, 1).await?.is_empty()),
-                Prerequisite::TxidCurrent => Value::Int64(transaction.txid_current().await?),
-                Prerequisite::TxidStatus(id) => match id.eval(&self.scope(), &[])?.as_i64() {
-                    Some(id) => Value::from(database.txid_status(id).await?),
-                    None => Value::Null,
-                },
+            let slot = match self.prerequisite(prerequisite, database, transaction).await {
+                Ok(slot) => slot,
+                Err(error) if matches!(error.code.class(), "21" | "22") => Slot::Failed(error),
+                Err(error) => return Err(error),
             };
-            self.slots.push(value);
+            self.slots.push(slot);
         }
         Ok(())
+    }
+
+    async fn prerequisite(
+        &self,
+        prerequisite: &Prerequisite,
+        database: &dyn Database,
+        transaction: &mut dyn Transaction,
+    ) -> Result<Slot, Error> {
+        Ok(Slot::Value(match prerequisite {
+            Prerequisite::Scalar(select) => {
+                let mut rows = self.collect(select, transaction, 2).await?;
+                if rows.len() > 1 {
+                    let message = "more than one row returned by a subquery used as an expression";
+                    return Err(Error::new(SqlState::CARDINALITY_VIOLATION, message));
+                }
+                rows.pop().and_then(|mut row| row.pop()).unwrap_or(Value::Null)
+            }
+            Prerequisite::List(select, element) => {
+                let rows = self.collect(select, transaction, usize::MAX).await?;
+                let values = rows.into_iter().filter_map(|mut row| row.pop()).collect();
+                Value::Array(Arc::new(Array::new(element.clone(), values)))
+            }
+            Prerequisite::Exists(select) => Value::Bool(!self.collect(select, transaction, 1).await?.is_empty()),
+            Prerequisite::Rows(select) => {
+                return Ok(Slot::Rows(Arc::new(self.collect(select, transaction, usize::MAX).await?)));
+            }
+            Prerequisite::TxidCurrent => Value::Int64(transaction.txid_current().await?),
+            Prerequisite::TxidStatus(id) => match id.eval(&self.scope(), &[])?.as_i64() {
+                Some(id) => Value::from(database.txid_status(id).await?),
+                None => Value::Null,
+            },
+        }))
     }
 
     /// The first `most` rows of a query.

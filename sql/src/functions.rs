@@ -11,6 +11,7 @@ pub mod aggregate;
 pub mod logic;
 
 mod arithmetic;
+mod arrays;
 mod catalog;
 mod date_make;
 mod date_parts;
@@ -265,7 +266,7 @@ impl UnaryOp {
 
 /// Code of a unary operator; the argument is not NULL and of the type resolved.
 pub type UnaryEval = fn(&dyn EvalContext, &Value) -> Result<Value, Error>;
-/// Code of a binary operator; the arguments are not NULL and of the types resolved.
+/// Code of a binary operator; the arguments are not NULL, but for `||` of arrays, and of the types resolved.
 pub type BinaryEval = fn(&dyn EvalContext, &Value, &Value) -> Result<Value, Error>;
 /// Code of a function; arguments of strict functions are not NULL, and all are of the types resolved.
 pub type FunctionEval = fn(&dyn EvalContext, &[Value]) -> Result<Value, Error>;
@@ -294,7 +295,7 @@ impl UnaryFn {
     }
 }
 
-/// A binary operator for certain types. All operators are strict.
+/// A binary operator for certain types. All operators are strict, but for `||` of arrays.
 #[derive(Clone, Debug)]
 pub struct BinaryFn {
     /// Which operator.
@@ -357,7 +358,7 @@ pub(crate) fn subscript_function(array: Type, element: Type) -> FunctionSig {
         result: element,
         volatility: Volatility::Immutable,
         strict: true,
-        body: Body::Code(catalog::subscript),
+        body: Body::Code(arrays::subscript),
     }
 }
 

@@ -20,12 +20,14 @@ pub mod write;
 mod calls;
 mod grouping;
 mod joins;
+mod literals;
 mod operators;
 mod outer;
 mod output;
 mod similar;
 mod stages;
 mod tree;
+mod volatile;
 mod windows;
 mod with;
 

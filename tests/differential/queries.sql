@@ -105,3 +105,58 @@ SELECT -2 ^ 2, - 2 * 3, @ -5 + 3, ~ 1 + 1, |/ 16 + 9, -3 % 2, - 2::text::int, 2 
 SELECT ntile(0) OVER () FROM (VALUES (1)) t(i)
 SELECT nth_value(i, 0) OVER (ORDER BY i) FROM (VALUES (1)) t(i)
 SELECT nth_value(i, -1) OVER (ORDER BY i) FROM (VALUES (1)) t(i)
+-- Subqueries that nothing comes to.
+SELECT CASE WHEN g > 5 THEN (SELECT i FROM generate_series(1, 2) i) END FROM generate_series(1, 3) g
+SELECT COALESCE(g, (SELECT i FROM generate_series(1, 2) i)) FROM generate_series(1, 3) g
+SELECT 1 FROM generate_series(1, 3) g WHERE g > 5 AND g = (SELECT i FROM generate_series(1, 2) i)
+SELECT g FROM generate_series(1, 3) g WHERE g = (SELECT i FROM generate_series(1, 2) i)
+SELECT CASE WHEN g > 2 THEN (SELECT 1 / (i - 1) FROM generate_series(1, 1) i) END FROM generate_series(1, 3) g
+SELECT CASE WHEN g > 3 THEN (SELECT 1 / (i - 1) FROM generate_series(1, 1) i) END FROM generate_series(1, 3) g
+-- What may be different each time, read several times.
+WITH x AS (SELECT random() AS r FROM generate_series(1, 5)) SELECT count(*) FROM x a JOIN x b ON a.r = b.r
+WITH x AS (SELECT g, gen_random_uuid() AS r FROM generate_series(1, 5) g) SELECT count(*) FROM x WHERE r = (SELECT y.r FROM x y WHERE y.g = x.g)
+WITH x AS (SELECT random() AS r FROM generate_series(1, 5)) SELECT count(*) FROM x WHERE r <= (SELECT max(r) FROM x)
+WITH x AS (SELECT random() AS r), y AS (SELECT r FROM x) SELECT (SELECT r FROM x) = (SELECT r FROM y)
+WITH RECURSIVE x(n, r) AS (SELECT 1, random() UNION ALL SELECT n + 1, r FROM x WHERE n < 4) SELECT count(DISTINCT a.r), count(*) FROM x a, x b WHERE a.r = b.r
+WITH x AS (SELECT 1 / (g - 3) AS q, random() AS r FROM generate_series(1, 5) g) SELECT CASE WHEN false THEN (SELECT count(*) FROM x a, x b) END
+SELECT count(*) FROM (SELECT g, random() AS r FROM generate_series(1, 5) g) s, LATERAL (SELECT s.r AS t) l WHERE l.t = s.r
+SELECT count(*) FROM (SELECT g, random() AS r FROM generate_series(1, 5) g) s LEFT JOIN LATERAL (SELECT s.r AS t WHERE s.g > 2) l ON l.t = s.r WHERE l.t IS NOT NULL
+SELECT count(*) FROM (SELECT g, random() AS r FROM generate_series(1, 5) g) s WHERE EXISTS (SELECT FROM generate_series(1, 2) h WHERE s.r = s.r GROUP BY h HAVING max(s.r) < h)
+-- Windows over no rows, and by unknown numbers.
+SELECT lag(g, NULL) OVER (ORDER BY g), ntile(NULL) OVER (ORDER BY g), nth_value(g, NULL) OVER (ORDER BY g), lead(g, -1) OVER (ORDER BY g) FROM generate_series(1, 2) g ORDER BY g
+SELECT sum(g) OVER w, count(*) OVER w, first_value(g) OVER w, row_number() OVER w FROM generate_series(1, 4) g WINDOW w AS (ORDER BY g ROWS BETWEEN 2 PRECEDING AND 3 PRECEDING) ORDER BY g
+SELECT sum(g) OVER w, count(g) OVER w, last_value(g) OVER w FROM generate_series(1, 4) g WINDOW w AS (ORDER BY g GROUPS BETWEEN 3 FOLLOWING AND 2 FOLLOWING) ORDER BY g
+SELECT sum(g) OVER (ORDER BY g ROWS BETWEEN 3 PRECEDING AND 2 PRECEDING) FROM generate_series(1, 4) g ORDER BY g
+SELECT sum(g) OVER (ORDER BY g ROWS BETWEEN 1 FOLLOWING AND 1 PRECEDING) FROM generate_series(1, 2) g
+SELECT sum(g) OVER (ORDER BY g ROWS BETWEEN 1 FOLLOWING AND CURRENT ROW) FROM generate_series(1, 2) g
+-- Arrays and elements.
+SELECT ARRAY[1] || 2, 2 || ARRAY[1], ARRAY[1] || NULL, ARRAY[1] || NULL::int, NULL::int || ARRAY[1], NULL::int[] || 3, ARRAY[1] || '{3,4}', '{3}' || ARRAY[1]
+SELECT ARRAY[1] || 2.5, pg_typeof(ARRAY[1] || 2.5), ARRAY['a', 'b'] || 'c'::text, ARRAY['a'] || 'c'::varchar(3), array_append(ARRAY['x'::varchar(3)], 'y'), array_append(ARRAY[1.5], 2)
+SELECT array_append(NULL::int[], NULL), array_append(ARRAY[1], 2), array_prepend(1, ARRAY[2]), array_cat(ARRAY[1], ARRAY[2]), array_cat(NULL::int[], NULL::int[])
+SELECT array_remove(ARRAY[1, NULL, 2, NULL], NULL), array_replace(ARRAY[1, 2, 1], 1, 9), array_positions(ARRAY['A', 'B', 'A'], 'A'), array_remove(NULL::int[], 1)
+SELECT g, array_agg(g) OVER (ORDER BY g) || g FROM generate_series(1, 3) g ORDER BY g
+WITH RECURSIVE p(n, path) AS (SELECT 1, ARRAY[1] UNION ALL SELECT n * 2, path || n * 2 FROM p WHERE n < 20) SELECT n, path, 8 = ANY (path) FROM p ORDER BY n
+SELECT ARRAY['a'] || 'b'
+SELECT ARRAY[1] || 'x'::text
+SELECT 1 || ARRAY['x']
+SELECT array_append(1, ARRAY[2])
+SELECT array_append(NULL, NULL)
+-- Intervals with fields, buckets, floats by patterns.
+SELECT interval '1.5' day, interval '1-2' year to month, interval '3:04' hour to minute, interval '1 2:03:04.5' day to second, interval '90 minutes' hour, interval '1' year, interval '2.7' second, interval '10:20' minute to second
+SELECT interval 'x' day
+SELECT width_bucket(5.35, 0.024, 10.06, 5), width_bucket(5.35::numeric, 10, 0, 4), width_bucket('inf'::numeric, 1, 2, 3), width_bucket(5.35::float8, 0.024, 10.06, 5), width_bucket(0.3, 0, 0.9, 3), width_bucket(0.7, 1, 0.1, 3)
+SELECT width_bucket('NaN'::numeric, 1, 2, 3)
+SELECT width_bucket(1.0, 'inf'::numeric, 2, 3)
+SELECT width_bucket(1.0, 2, 2, 3)
+SELECT width_bucket(1.0, 2, 3, 0)
+SELECT to_char(0.125::float8, '9.99'), to_char(0.15::float8, '9.9'), to_char(2.5::float8, '9'), to_char(0.1::float8, '9.99999999999999999999'), to_char(123456789012345678::float8, '999999999999999999.99')
+SELECT to_char(0.1::float4, '9.99999999'), to_char(1234567.5::float4, '99999999.99'), to_char('nan'::float8, '9.9'), to_char('inf'::float8, '999.9'), to_char(12.345::float8, '99V99'), to_char(484.5::float8, 'RN'), to_char(-0.01::float8, '9.9'), to_char(0.125, '9.99')
+-- Conditions that guard others, above and in joins.
+SELECT count(*) FROM generate_series(1, 40) d JOIN generate_series(1, 40) e ON e % 4 = d % 4 WHERE e <> d AND (e + d) / (e - d) > 0
+SELECT count(*) FROM generate_series(1, 40) d JOIN generate_series(1, 40) e ON e % 4 = d % 4 AND e <> d AND (e + d) / (e - d) > 0
+SELECT count(*) FROM generate_series(1, 40) d LEFT JOIN generate_series(1, 40) e ON e % 4 = d % 4 AND e <> d AND (e + d) / (e - d) > 0
+SELECT count(*) FROM (SELECT d % 5 AS k, count(*) * 1000000000 AS m FROM generate_series(1, 9) d JOIN generate_series(1, 9) e ON e = d GROUP BY 1) t WHERE m < 2000000000 AND m::int > 5
+SELECT o, (SELECT sum(u) FROM generate_series(1, 6) t LEFT JOIN generate_series(0, 3) u ON u = t WHERE t % 2 = o AND t / nullif(u, 0) = 1) FROM generate_series(0, 1) o ORDER BY o
+SELECT g, (WITH RECURSIVE t(n) AS (SELECT g UNION ALL (WITH RECURSIVE u(m) AS (SELECT n FROM t UNION ALL SELECT m + 1 FROM u WHERE m < 3) SELECT m + 10 FROM u WHERE m < 3)) SELECT count(*) FROM t) FROM generate_series(1, 2) g ORDER BY g
+SELECT timestamp '2020-01-01' AT TIME ZONE interval '200 hours', timestamptz '2020-01-01 00:00:00+00' AT TIME ZONE interval '-200:30'
+SELECT encode(repeat('a', 55)::bytea, 'base64') || '|', encode(repeat('a', 56)::bytea, 'base64') || '|', encode(repeat('a', 112)::bytea, 'base64') || '|', encode(repeat('a', 114)::bytea, 'base64') || '|'

@@ -313,8 +313,7 @@ impl Translator {
                 "Join with a subquery in FROM.",
             ));
         }
-        let (conditions, both) = self
-            .over(both, |this| on.iter().map(|condition| this.condition(condition)).collect::<Result<Vec<_>, _>>())?;
+        let (conditions, both) = self.over(both, |this| this.conditions(on, true))?;
         let conditions = conditions.into_iter().chain(same_values(&names, &right.domain));
         let plan = build(start(left.plan).join_on(right.plan, JoinType::Left, conditions))?;
         Ok(Relation { plan, ..both })

@@ -2,6 +2,8 @@
 //!
 //! EXISTS and IN become joins where they are conditions; elsewhere a subquery is one value, made by an aggregate if its form does not say that it has one row.
 
+use quorate_sql::cast::{CastContext, can_cast};
+
 use super::dependent::{Frame, engine_takes};
 use super::*;
 
@@ -10,43 +12,67 @@ fn may_fail(expr: &Expr) -> bool {
     let mut found = false;
     expr.walk(&mut |part| {
         found |= match part {
-            Expr::Function(..) => part.uses_columns(),
+            Expr::Function(..) | Expr::Unary(_) => part.uses_columns(),
             Expr::Binary(binary) => {
-                matches!(binary.0.op, BinaryOp::Divide | BinaryOp::Modulo | BinaryOp::Power) && part.uses_columns()
+                let op = binary.0.op;
+                let calculates = matches!(
+                    op,
+                    BinaryOp::Add
+                        | BinaryOp::Subtract
+                        | BinaryOp::Multiply
+                        | BinaryOp::Divide
+                        | BinaryOp::Modulo
+                        | BinaryOp::Power
+                );
+                calculates && part.uses_columns()
             }
-            Expr::Cast(cast) => {
-                matches!(cast.0.from.base(), Type::Text | Type::Varchar(_) | Type::Char(_)) && part.uses_columns()
-            }
+            Expr::Cast(cast) => !can_cast(&cast.0.from, &cast.0.to, CastContext::Implicit) && part.uses_columns(),
             _ => false,
         }
     });
     found
 }
 
+/// Whether it is an equality, which a join may find its partners by.
+fn is_equality(expr: &Expr) -> bool {
+    matches!(expr, Expr::Binary(binary) if binary.0.op == BinaryOp::Equal)
+}
+
 impl Translator {
-    /// The conditions of a filter. One that may fail is worked out together with those before it that say which of its rows count; conditions about
-    /// other columns are left apart, so that each can be worked out as early as its columns are there.
-    pub(super) fn conditions(&mut self, conditions: &[Expr]) -> Result<Vec<EngineExpr>, Error> {
-        let mut translated = Vec::with_capacity(conditions.len());
+    /// The conditions of a filter or, `joining`, of a join. One that may fail is worked out together with those before it that say which of its rows
+    /// count; conditions about other columns are left apart, so that each can be worked out as early as its columns are there. Equalities of a join are left as
+    /// they are: PostgreSQL, too, works them out for all rows, to find the partners.
+    pub(super) fn conditions(&mut self, conditions: &[Expr], joining: bool) -> Result<Vec<EngineExpr>, Error> {
+        let mut translated: Vec<Option<EngineExpr>> = Vec::with_capacity(conditions.len());
         for (n, condition) in conditions.iter().enumerate() {
-            if n == 0 || condition.has_subquery() || !may_fail(condition) {
-                translated.push(self.condition(condition)?);
+            let apart = n == 0 || condition.has_subquery() || !may_fail(condition);
+            if apart || (joining && is_equality(condition)) {
+                translated.push(Some(self.condition(condition)?));
                 continue;
             }
             let own = condition.columns();
-            let guards = conditions[..n].iter().filter(|guard| {
+            let mut parts = Vec::new();
+            for (place, guard) in conditions[..n].iter().enumerate() {
                 let columns = guard.columns();
-                !guard.has_subquery() && !columns.is_empty() && columns.iter().all(|column| own.contains(column))
-            });
-            let mut parts: Vec<Expr> = guards.cloned().collect();
+                // What refers to the row around the query may stand in forms only that the engine knows how to take apart.
+                let apart = guard.has_subquery() || guard.refers_out() || guard.is_volatile();
+                if apart || columns.is_empty() || !columns.iter().all(|column| own.contains(column)) {
+                    continue;
+                }
+                parts.push(guard.clone());
+                // What is worked out with the new one as well, with all that guards it, is not worked out twice.
+                if may_fail(guard) && !is_equality(guard) && columns.len() == own.len() {
+                    translated[place] = None;
+                }
+            }
             parts.push(condition.clone());
-            translated.push(if parts.len() > 1 {
+            translated.push(Some(if parts.len() > 1 {
                 self.compiled(&Expr::And(parts), &Type::Bool)?
             } else {
                 self.condition(condition)?
-            });
+            }));
         }
-        Ok(translated)
+        Ok(translated.into_iter().flatten().collect())
     }
 
     /// A condition of WHERE, ON or HAVING: EXISTS and IN become joins there.

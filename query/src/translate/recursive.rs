@@ -21,7 +21,10 @@ pub(super) struct Work {
 
 impl Translator {
     pub(super) fn recursive(&mut self, id: usize, first: &Node, step: &Node, all: bool) -> Result<Relation, Error> {
-        let carries = first.refers_outside() || step.refers_outside();
+        let refers = first.refers_outside() || step.refers_outside();
+        let first = self.node(first)?;
+        // Also what begins with the work table of a recursive query around it.
+        let carries = refers || !first.domain.is_empty();
         let carried = if carries { self.domain_types()? } else { Vec::new() };
         let first = self.term(first, carries)?;
         let types = first.types.clone();
@@ -37,6 +40,7 @@ impl Translator {
         let schema = Arc::new(Schema::new(fields));
         let whole = carried.len();
         self.work.insert(id, Work { name: name.clone(), schema, carried, depth: self.frames.len() });
+        let step = self.node(step)?;
         let step = self.term(step, carries)?;
         let plan = build(start(first.plan).to_recursive_query(name, step.plan, !all))?;
         let found = self.renamed(plan, types)?;
@@ -44,8 +48,13 @@ impl Translator {
     }
 
     /// One of the two terms: its plan has exactly its columns in their order, those that rows carry first.
-    fn term(&mut self, node: &Node, carries: bool) -> Result<Relation, Error> {
-        let relation = self.node(node)?;
+    fn term(&mut self, relation: Relation, carries: bool) -> Result<Relation, Error> {
+        if !carries && !relation.domain.is_empty() {
+            return Err(Error::unsupported(
+                "a recursive query whose step alone reads another recursive query that depends on the rows around it",
+                "Join with its result.",
+            ));
+        }
         exact(if carries { self.carried_first(relation)? } else { relation })
     }
 

@@ -5,6 +5,11 @@ use super::*;
 impl Translator {
     pub(super) fn windowed(&mut self, input: Relation, width: usize, call: &WindowCall) -> Result<Relation, Error> {
         let input = self.within_domain(input, call.parts())?;
+        let frame = self.frame(&call.frame, !call.order_by.is_empty())?;
+        if self.is_null(call)? || (frame.is_none() && is_of_frame(&call.function)) {
+            let null = EngineExpr::Literal(scalar(&Value::Null, &call.ty)?, None);
+            return Ok(self.extended(input, vec![(null, call.ty.clone())])?.0);
+        }
         let (columns, types) = (input.columns.clone(), input.types.clone());
         let seen = Relation { columns: columns[..width].to_vec(), types: types[..width].to_vec(), ..input };
         let ((arguments, partition_by, order_by, filter), input) = self.over(seen, |this| {
@@ -20,6 +25,7 @@ impl Translator {
                     WindowFunction::Aggregate(_) => this.expression(argument, ty)?,
                     _ if value => this.expression(argument, ty)?,
                     WindowFunction::Ntile | WindowFunction::NthValue => {
+                        let made = this.constant(argument, ty)?;
                         let given = argument.eval(&this.shared.scope(), &[])?.as_i64();
                         if given.is_some_and(|number| number <= 0) {
                             return Err(match call.function {
@@ -33,7 +39,7 @@ impl Translator {
                                 ),
                             });
                         }
-                        this.constant(argument, ty)?
+                        made
                     }
                     _ => this.constant(argument, ty)?,
                 });
@@ -84,7 +90,9 @@ impl Translator {
         } else {
             arguments
         };
-        let window_frame = self.frame(&call.frame, !order_by.is_empty())?;
+        // An aggregate over a frame without rows is one over rows none of which counts.
+        let filter = if frame.is_some() { filter } else { Some(lit(false)) };
+        let window_frame = frame.unwrap_or_else(whole_partition);
         let params = WindowFunctionParams {
             args,
             partition_by,
@@ -104,14 +112,24 @@ impl Translator {
         Ok(relation)
     }
 
-    fn frame(&self, frame: &Frame, ordered: bool) -> Result<WindowFrame, Error> {
+    /// Whether a call gives NULL for every row, since it is asked for a row, or for parts, of an unknown number.
+    fn is_null(&self, call: &WindowCall) -> Result<bool, Error> {
+        let number = match call.function {
+            WindowFunction::Ntile => call.arguments.first(),
+            WindowFunction::Lag | WindowFunction::Lead | WindowFunction::NthValue => call.arguments.get(1),
+            _ => None,
+        };
+        match number.filter(|number| !number.uses_columns()) {
+            Some(number) => Ok(number.eval(&self.shared.scope(), &[])?.is_null()),
+            None => Ok(false),
+        }
+    }
+
+    /// The engine's frame; `None` if there is never a row in it.
+    fn frame(&self, frame: &Frame, ordered: bool) -> Result<Option<WindowFrame>, Error> {
         if !ordered && frame.unit == FrameUnit::Range {
             // All rows are equal in an order by nothing.
-            let all = (
-                WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
-                WindowFrameBound::Following(ScalarValue::UInt64(None)),
-            );
-            return Ok(WindowFrame::new_bounds(WindowFrameUnits::Rows, all.0, all.1));
+            return Ok(Some(whole_partition()));
         }
         let unit = match frame.unit {
             FrameUnit::Rows => WindowFrameUnits::Rows,
@@ -140,7 +158,19 @@ impl Translator {
                 FrameBound::End => WindowFrameBound::Following(unbounded.clone()),
             })
         };
-        Ok(WindowFrame::new_bounds(unit, bound(&frame.start, "starting")?, bound(&frame.end, "ending")?))
+        let (start, end) = (bound(&frame.start, "starting")?, bound(&frame.end, "ending")?);
+        let crossed = match (&start, &end) {
+            (
+                WindowFrameBound::Preceding(ScalarValue::UInt64(Some(start))),
+                WindowFrameBound::Preceding(ScalarValue::UInt64(Some(end))),
+            ) => start < end,
+            (
+                WindowFrameBound::Following(ScalarValue::UInt64(Some(start))),
+                WindowFrameBound::Following(ScalarValue::UInt64(Some(end))),
+            ) => start > end,
+            _ => false,
+        };
+        Ok((!crossed).then(|| WindowFrame::new_bounds(unit, start, end)))
     }
 
     /// Numbers rows from 1 within each part, in an order; gives the plan and the name of the number.
@@ -168,4 +198,17 @@ impl Translator {
         let number = EngineExpr::WindowFunction(Box::new(EngineWindow { fun, params })).alias(&name);
         Ok((build(start(plan).window(vec![number]))?, name))
     }
+}
+
+fn whole_partition() -> WindowFrame {
+    WindowFrame::new_bounds(
+        WindowFrameUnits::Rows,
+        WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
+        WindowFrameBound::Following(ScalarValue::UInt64(None)),
+    )
+}
+
+/// Whether it gives a value of a row of the frame.
+fn is_of_frame(function: &WindowFunction) -> bool {
+    matches!(function, WindowFunction::FirstValue | WindowFunction::LastValue | WindowFunction::NthValue)
 }

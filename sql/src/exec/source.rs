@@ -1,6 +1,7 @@
 //! Where rows come from: pieces of tables, series, lists.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -35,6 +36,8 @@ pub(super) enum SourceState {
     Values(usize),
     Series(Option<Series>),
     Rows(std::vec::IntoIter<Row>),
+    /// Kept rows, and how many have been given.
+    Kept(Arc<Vec<Row>>, usize),
     Table(TableReader),
     Subquery(Box<SelectStream>, Vec<usize>),
     Relational(Box<dyn RowSource>),
@@ -64,6 +67,7 @@ impl SourceState {
                 let rows: Vec<Row> = run.context.virtual_rows(table).into_iter().map(pick).collect();
                 SourceState::Rows(rows.into_iter())
             }
+            Source::Kept(slot) => SourceState::Kept(run.slots[*slot].rows()?, 0),
             Source::Subquery(plan, wanted) => {
                 SourceState::Subquery(Box::new(SelectStream::new(plan, run)?), wanted.clone())
             }
@@ -79,6 +83,7 @@ impl SourceState {
             SourceState::Table(TableReader::Scan { done, .. }) => *done,
             SourceState::Series(series) => series.is_none(),
             SourceState::Rows(rows) => rows.len() == 0,
+            SourceState::Kept(rows, given) => rows.len() == *given,
             SourceState::Values(_) | SourceState::Subquery(..) | SourceState::Relational(_) => false,
         }
     }
@@ -117,6 +122,12 @@ impl SourceState {
             },
             (SourceState::Rows(rows), _) => {
                 let batch: Vec<Row> = rows.take(BATCH_ROWS).collect();
+                Ok((!batch.is_empty()).then_some(batch))
+            }
+            (SourceState::Kept(rows, given), _) => {
+                let end = (*given + BATCH_ROWS).min(rows.len());
+                let batch = rows[*given..end].to_vec();
+                *given = end;
                 Ok((!batch.is_empty()).then_some(batch))
             }
             (SourceState::Table(reader), Source::Table(access)) => {

@@ -212,35 +212,6 @@ pub(super) fn encoding(_: Context<'_>, a: &[Value]) -> Result<Value> {
     Ok(Value::Int32(if name.eq_ignore_ascii_case("utf8") { 6 } else { -1 }))
 }
 
-/// `array_position(array, element)`: from 1.
-pub(super) fn array_position(_: Context<'_>, a: &[Value]) -> Result<Value> {
-    let Value::Array(array) = &a[0] else { return Ok(Value::Null) };
-    let place = array.values().iter().position(|value| *value == a[1]);
-    Ok(place.and_then(|place| i32::try_from(place + 1).ok()).into())
-}
-
-/// `array_lower(array, dimension)`; NULL for an empty array.
-pub(super) fn array_lower(_: Context<'_>, a: &[Value]) -> Result<Value> {
-    Ok(match &a[0] {
-        Value::Array(array) if a[1].as_i64() == Some(1) && !array.values().is_empty() => Value::Int32(1),
-        _ => Value::Null,
-    })
-}
-
-/// `array[n]`: NULL outside.
-pub(super) fn subscript(_: Context<'_>, a: &[Value]) -> Result<Value> {
-    let (Value::Array(array), Some(place)) = (&a[0], a[1].as_i64()) else { return Ok(Value::Null) };
-    let found = usize::try_from(place).ok().and_then(|place| array.values().get(place.checked_sub(1)?));
-    Ok(found.cloned().unwrap_or(Value::Null))
-}
-
-/// `array || array`
-pub(super) fn array_concat(_: Context<'_>, a: &Value, b: &Value) -> Result<Value> {
-    let (Value::Array(left), Value::Array(right)) = (a, b) else { return Ok(Value::Null) };
-    let values = left.values().iter().chain(right.values()).cloned().collect();
-    Ok(Value::Array(Arc::new(Array::new(left.element_type().clone(), values))))
-}
-
 /// `regclass` as text: the schema is named where the search path does not lead to it.
 pub fn relation_text(context: Context<'_>, oid: u32) -> Option<String> {
     let (schema, name) = relation_name(context.catalog()?, oid)?;
@@ -273,15 +244,5 @@ mod tests {
             size_pretty(&test_context(), &[Value::Numeric(Numeric::from(8192i64))]),
             Ok(Value::text("8192 bytes"))
         );
-    }
-
-    #[test]
-    fn subscripts_begin_with_one() {
-        let array = Value::Array(Arc::new(Array::new(Type::Int32, vec![Value::Int32(7), Value::Null])));
-        let at = |n: i32| subscript(&test_context(), &[array.clone(), Value::Int32(n)]);
-        assert_eq!(at(1), Ok(Value::Int32(7)));
-        for outside in [-1, 0, 2, 3] {
-            assert_eq!(at(outside), Ok(Value::Null));
-        }
     }
 }

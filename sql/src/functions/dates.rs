@@ -193,8 +193,7 @@ pub(super) fn at_time_zone(_: Context<'_>, value: &Value, zone: &Value) -> Resul
             }
             Value::Interval(interval) => {
                 let seconds = interval.micros / USECS_PER_SEC;
-                // As far from Greenwich as PostgreSQL lets a zone be.
-                let offset = i32::try_from(seconds).ok().filter(|seconds| seconds.abs() < 168 * 3600);
+                let offset = i32::try_from(seconds).ok().filter(|seconds| seconds.checked_neg().is_some());
                 TimeZone::fixed(offset.ok_or_else(|| {
                     Error::new(SqlState::INVALID_PARAMETER_VALUE, "interval time zone is out of range")
                 })?)

@@ -5,7 +5,7 @@ use crate::functions::EvalContext;
 use crate::functions::arithmetic::{absolute, as_numeric, float_overflow, float_underflow, power};
 use crate::value::{Numeric, Value, mismatch};
 
-type Result = std::result::Result<Value, Error>;
+type Result<T = Value, E = Error> = std::result::Result<T, E>;
 type Context<'a> = &'a dyn EvalContext;
 
 pub(super) fn float(value: &Value) -> std::result::Result<f64, Error> {
@@ -244,23 +244,52 @@ pub(super) fn radians(_: Context<'_>, arguments: &[Value]) -> Result {
     Ok(Value::Float8(float(&arguments[0])? * (std::f64::consts::PI / 180.0)))
 }
 
+/// What `width_bucket` asks of its arguments.
+fn check_buckets(count: i64, unknown: bool, endless: bool, empty: bool) -> Result<(), Error> {
+    let message = if count <= 0 {
+        "count must be greater than zero"
+    } else if unknown {
+        "operand, lower bound, and upper bound cannot be NaN"
+    } else if endless {
+        "lower and upper bounds must be finite"
+    } else if empty {
+        "lower bound cannot equal upper bound"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(SqlState::INVALID_ARGUMENT_FOR_WIDTH_BUCKET, message))
+}
+
+/// `width_bucket(operand, low, high, count)` for numeric: exact.
+pub(super) fn width_bucket_numeric(_: Context<'_>, arguments: &[Value]) -> Result {
+    let (x, low, high) = (as_numeric(&arguments[0])?, as_numeric(&arguments[1])?, as_numeric(&arguments[2])?);
+    let count = arguments[3].as_i64().unwrap_or(0);
+    let unknown = x.is_nan() || low.is_nan() || high.is_nan();
+    check_buckets(count, unknown, !low.is_finite() || !high.is_finite(), low == high)?;
+    let rising = low < high;
+    // A descending range counts from above.
+    let (before, behind) = if rising { (x < low, x >= high) } else { (x > low, x <= high) };
+    let bucket = if before {
+        0
+    } else if behind {
+        count + 1
+    } else {
+        let (from, width) = if rising { (x.sub(&low)?, high.sub(&low)?) } else { (low.sub(&x)?, low.sub(&high)?) };
+        let share = from.mul(&Numeric::from(count))?;
+        let whole = share.div(&width)?.trunc(0)?;
+        // A quotient just below a whole number has been rounded to it.
+        let rounded_up = whole.mul(&width)? > share;
+        whole.to_i64().ok_or_else(|| Error::out_of_range("integer"))? + i64::from(!rounded_up)
+    };
+    i32::try_from(bucket).map(Value::Int32).map_err(|_| Error::out_of_range("integer"))
+}
+
 /// `width_bucket(operand, low, high, count)` for double precision.
 pub(super) fn width_bucket(_: Context<'_>, arguments: &[Value]) -> Result {
     let (x, low, high) = (float(&arguments[0])?, float(&arguments[1])?, float(&arguments[2])?);
     let count = arguments[3].as_i64().unwrap_or(0);
-    let bad = |message: &str| Err(Error::new(SqlState::INVALID_ARGUMENT_FOR_WIDTH_BUCKET, message));
-    if count <= 0 {
-        return bad("count must be greater than zero");
-    }
-    if x.is_nan() || low.is_nan() || high.is_nan() {
-        return bad("operand, lower bound, and upper bound cannot be NaN");
-    }
-    if low.is_infinite() || high.is_infinite() {
-        return bad("lower and upper bounds must be finite");
-    }
-    if low == high {
-        return bad("lower bound cannot equal upper bound");
-    }
+    let unknown = x.is_nan() || low.is_nan() || high.is_nan();
+    check_buckets(count, unknown, low.is_infinite() || high.is_infinite(), low == high)?;
     // A descending range counts from above.
     let (x, low, high) = if low < high { (x, low, high) } else { (-x, -low, -high) };
     let bucket = if x < low {

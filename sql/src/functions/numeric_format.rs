@@ -121,31 +121,64 @@ impl Pattern {
 /// `to_char(number, pattern)`
 pub(super) fn to_char(_: Context<'_>, a: &[Value]) -> Result<Value> {
     let pattern = Pattern::parse(a[1].as_str().ok_or_else(|| mismatch("text", &a[1]))?)?;
-    let number = match &a[0] {
-        Value::Float4(value) => Numeric::from_f32(*value)?,
-        Value::Float8(value) => Numeric::from_f64(*value)?,
-        other => crate::functions::arithmetic::as_numeric(other)?,
-    };
-    if let Some(capitals) = pattern.roman {
-        return Ok(Value::text(roman(&number, pattern.fill, capitals)));
-    }
     if pattern.scientific {
+        let number = match &a[0] {
+            Value::Float4(value) => Numeric::from_f32(*value)?,
+            Value::Float8(value) => Numeric::from_f64(*value)?,
+            other => crate::functions::arithmetic::as_numeric(other)?,
+        };
         return scientific(&number, &pattern).map(Value::text);
     }
-    Ok(Value::text(write(&number, &pattern)?))
+    let (number, places) = match &a[0] {
+        Value::Float4(value) => rounded_float(f64::from(*value), f32::DIGITS, &pattern)?,
+        Value::Float8(value) => rounded_float(*value, f64::DIGITS, &pattern)?,
+        other => (crate::functions::arithmetic::as_numeric(other)?, pattern.digits().1),
+    };
+    Ok(Value::text(match pattern.roman {
+        Some(capitals) => roman(&number, pattern.fill, capitals),
+        None => write(&number, places, &pattern)?,
+    }))
 }
 
-fn write(number: &Numeric, pattern: &Pattern) -> Result<String> {
+/// A floating point number with the digits after the point that the pattern shows of it, and how many these are: rounded as C's printf does it,
+/// the exact value to the nearest and halves to even digits, and with no more digits in all than the type is good for.
+fn rounded_float(value: f64, good: u32, pattern: &Pattern) -> Result<(Numeric, usize)> {
+    let fraction_places = pattern.digits().1;
+    if !value.is_finite() {
+        return Ok((Numeric::from_f64(value)?, fraction_places));
+    }
+    let shifted = pattern.parts.contains(&Part::Shift);
+    let power = if shifted { 10f64.powi(fraction_places as i32) } else { 1.0 };
+    let whole_digits = format!("{:.0}", value.abs()).len();
+    let places = if shifted || pattern.roman.is_some() {
+        0
+    } else {
+        fraction_places.min((good as usize).saturating_sub(whole_digits))
+    };
+    // More digits than a numeric has are more than any pattern shows.
+    let beyond = if value < 0.0 { Numeric::NEG_INFINITY } else { Numeric::INFINITY };
+    let number = Numeric::parse(&format!("{:.places$}", value * power)).unwrap_or(beyond);
+    let number = if shifted {
+        number.div(&Numeric::from(10i32).power(&Numeric::from(fraction_places as i64))?)?
+    } else {
+        number
+    };
+    Ok((number, if shifted { fraction_places } else { places }))
+}
+
+/// A number by a pattern, with so many of the pattern's digits after the point.
+fn write(number: &Numeric, digits: usize, pattern: &Pattern) -> Result<String> {
     let (whole_places, fraction_places) = pattern.digits();
     let shifted = pattern.parts.contains(&Part::Shift);
     let rounded = if shifted {
         number.mul(&Numeric::from(10i32).power(&Numeric::from(fraction_places as i64))?)?.round(0)?
     } else {
-        number.round(fraction_places as i32)?
+        number.round(digits as i32)?
     };
     let text = rounded.abs().to_string();
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
     let mut writer = Writer::new(pattern, whole, fraction, whole_places, fraction_places);
+    writer.fraction_digits = digits;
     writer.negative = rounded.signum() < 0;
     writer.overflow |= !number.is_finite();
     for part in &pattern.parts {
@@ -168,6 +201,8 @@ struct Writer<'a> {
     first_zero: Option<usize>,
     fraction: std::str::Chars<'a>,
     fraction_places: usize,
+    /// How many of these places are written.
+    fraction_digits: usize,
     /// Digits after the point written so far, and how many are to be.
     fraction_at: usize,
     shown_fraction: usize,
@@ -213,6 +248,7 @@ impl<'a> Writer<'a> {
             first_zero,
             fraction: fraction.chars(),
             fraction_places,
+            fraction_digits: fraction_places,
             fraction_at: 0,
             shown_fraction,
             after_point: false,
@@ -277,6 +313,9 @@ impl<'a> Writer<'a> {
 
     fn fraction_digit(&mut self) {
         let digit = self.fraction.next().unwrap_or('0');
+        if self.fraction_at >= self.fraction_digits {
+            return;
+        }
         if self.overflow {
             self.out.push('#');
         } else if self.fraction_at < self.shown_fraction {

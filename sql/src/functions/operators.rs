@@ -3,7 +3,7 @@
 use crate::error::{Error, SqlState};
 use crate::functions::resolve::{Choice, choose};
 use crate::functions::{
-    BinaryEval, BinaryFn, BinaryOp, EvalContext, UnaryEval, UnaryFn, UnaryOp, Volatility, arithmetic, catalog, dates,
+    BinaryEval, BinaryFn, BinaryOp, EvalContext, UnaryEval, UnaryFn, UnaryOp, Volatility, arithmetic, arrays, dates,
     pattern, strings,
 };
 use crate::types::{Category, Type};
@@ -314,25 +314,16 @@ pub fn resolve_binary(op: BinaryOp, left: &Type, right: &Type) -> Result<BinaryF
     match choose(TABLE.iter().filter(|entry| entry.op == op).map(|entry| (entry, &entry.operands[..])), &given) {
         Choice::One(entry) => Ok(build(entry)),
         Choice::Ambiguous => Err(ambiguous(op, left, right)),
-        Choice::None if op == BinaryOp::Concat => concat_any(left, right).ok_or_else(|| no_operator(op, left, right)),
+        Choice::None if op == BinaryOp::Concat => {
+            let found = arrays::resolve_concat(left, right).or_else(|| concat_any(left, right));
+            found.ok_or_else(|| no_operator(op, left, right))
+        }
         Choice::None => Err(no_operator(op, left, right)),
     }
 }
 
 /// `text || anything`: both sides as text, as PostgreSQL's `textanycat`.
 fn concat_any(left: &Type, right: &Type) -> Option<BinaryFn> {
-    if let (Type::Array(_), Type::Array(_)) = (left, right)
-        && left.same_base(right)
-    {
-        return Some(BinaryFn {
-            op: BinaryOp::Concat,
-            left: left.base(),
-            right: right.base(),
-            result: left.base(),
-            volatility: Volatility::Immutable,
-            eval: catalog::array_concat,
-        });
-    }
     let text = |ty: &Type| ty.is_string() || matches!(ty, Type::Unknown);
     let plain = |ty: &Type| !matches!(ty.category(), Category::Pseudo | Category::Array);
     if !((text(left) && plain(right)) || (text(right) && plain(left))) {

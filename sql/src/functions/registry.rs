@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::functions::resolve::{ANY, Choice, choose};
 use crate::functions::system::{ambiguous_function, no_function};
 use crate::functions::{
-    Body, FunctionEval, FunctionSig, Volatility, aggregate, catalog, date_make, date_parts, dates, math,
+    Body, FunctionEval, FunctionSig, Volatility, aggregate, arrays, catalog, date_make, date_parts, dates, math,
     numeric_format, strings, system, time_format,
 };
 use crate::types::Type;
@@ -119,6 +119,7 @@ const TABLE: &[Entry] = functions! {
     fixed "degrees"(FLOAT8) -> FLOAT8, math::degrees;
     fixed "radians"(FLOAT8) -> FLOAT8, math::radians;
     fixed "width_bucket"(FLOAT8, FLOAT8, FLOAT8, INT4) -> INT4, math::width_bucket;
+    fixed "width_bucket"(NUMERIC, NUMERIC, NUMERIC, INT4) -> INT4, math::width_bucket_numeric;
     volatile "random"() -> FLOAT8, math::random;
 
     fixed "length"(TEXT) -> INT4, strings::length;
@@ -269,15 +270,15 @@ const TABLE: &[Entry] = functions! {
     fixed "pg_encoding_to_char"(INT4) -> NAME, system::encoding_to_char;
     lenient "inet_server_addr"() -> TEXT, system::inet_none;
     lenient "inet_client_addr"() -> TEXT, system::inet_none;
-    stable "array_to_string"(ANY, TEXT) -> TEXT, strings::array_to_string;
-    lenient "array_to_string"(ANY, TEXT, TEXT) -> TEXT, strings::array_to_string;
-    fixed "array_length"(ANY, INT4) -> INT4, strings::array_length;
-    fixed "cardinality"(ANY) -> INT4, strings::cardinality;
+    stable "array_to_string"(ANY, TEXT) -> TEXT, arrays::array_to_string;
+    lenient "array_to_string"(ANY, TEXT, TEXT) -> TEXT, arrays::array_to_string;
+    fixed "array_length"(ANY, INT4) -> INT4, arrays::array_length;
+    fixed "cardinality"(ANY) -> INT4, arrays::cardinality;
     stable "inet_server_port"() -> INT4, catalog::nothing;
     stable "inet_client_port"() -> INT4, catalog::nothing;
-    fixed "array_position"(ANY, ANY) -> INT4, catalog::array_position;
-    fixed "array_upper"(ANY, INT4) -> INT4, strings::array_length;
-    fixed "array_lower"(ANY, INT4) -> INT4, catalog::array_lower;
+    fixed "array_position"(ANY, ANY) -> INT4, arrays::array_position;
+    fixed "array_upper"(ANY, INT4) -> INT4, arrays::array_length;
+    fixed "array_lower"(ANY, INT4) -> INT4, arrays::array_lower;
     stable "current_schemas"(BOOL) -> ANY, catalog::current_schemas;
     stable "to_regtype"(TEXT) -> Type::Regtype, catalog::to_type;
     stable "to_regnamespace"(TEXT) -> OID, catalog::to_schema;
@@ -398,12 +399,16 @@ pub fn listed() -> impl Iterator<Item = Procedure> {
         volatility: Volatility::Immutable,
         strict: false,
     });
-    plain.chain(variadic).chain(aggregates)
+    let on_arrays = arrays::listed();
+    plain.chain(variadic).chain(aggregates).chain(on_arrays)
 }
 
 /// Whether there is a scalar function of this name (in lower case).
 pub fn is_function(name: &str) -> bool {
-    name == "pg_typeof" || TABLE.iter().any(|entry| entry.name == name) || VARIADIC.iter().any(|entry| entry.0 == name)
+    name == "pg_typeof"
+        || TABLE.iter().any(|entry| entry.name == name)
+        || VARIADIC.iter().any(|entry| entry.0 == name)
+        || arrays::is_function(name)
 }
 
 /// The function for arguments of these types. The name is in lower case, perhaps with `pg_catalog.` before it.
@@ -439,6 +444,9 @@ pub fn resolve_function(name: &str, arguments: &[Type]) -> Result<FunctionSig, E
             strict: false,
             body: Body::Code(*eval),
         });
+    }
+    if arrays::is_function(name) {
+        return arrays::resolve(name, arguments).ok_or_else(|| no_function(name, arguments));
     }
     let base: Vec<Type> = arguments.iter().map(Type::base).collect();
     let candidates = || {

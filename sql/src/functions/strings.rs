@@ -15,7 +15,7 @@ const BYTES_MAX: usize = (1 << 30) - 5;
 /// Parts of a string that become an array at most.
 const PARTS_MAX: usize = 1 << 24;
 
-fn text(value: &Value) -> Result<&str> {
+pub(super) fn text(value: &Value) -> Result<&str> {
     value.as_str().ok_or_else(|| mismatch("text", value))
 }
 
@@ -26,11 +26,11 @@ fn bytes(value: &Value) -> Result<&[u8]> {
     }
 }
 
-fn int(value: &Value) -> Result<i64> {
+pub(super) fn int(value: &Value) -> Result<i64> {
     value.as_i64().ok_or_else(|| mismatch("integer", value))
 }
 
-fn count(number: usize) -> Value {
+pub(super) fn count(number: usize) -> Value {
     // Strings are below 1 GiB.
     Value::Int32(number as i32)
 }
@@ -41,7 +41,7 @@ fn too_long() -> Error {
 }
 
 /// Refuses a result before it is made, so that no allocation fails.
-fn bounded(length: usize) -> Result<()> {
+pub(super) fn bounded(length: usize) -> Result<()> {
     if length > BYTES_MAX { Err(too_long()) } else { Ok(()) }
 }
 
@@ -458,14 +458,15 @@ pub(super) fn encode(_: Context<'_>, a: &[Value]) -> Result<Value> {
     Ok(Value::text(encoded))
 }
 
-/// MIME's base 64, in lines of 76 characters; each whole one ends with a line feed, the last too.
+/// MIME's base 64, in lines of 76 characters; each whole one ends with a line feed, as PostgreSQL has it: the last too, but not if it ends with padding.
 fn base64_lines(data: &[u8]) -> String {
     use base64::Engine;
     let whole = base64::engine::general_purpose::STANDARD.encode(data);
     let mut lines = String::with_capacity(whole.len() + whole.len() / 76);
     for at in (0..whole.len()).step_by(76) {
         lines.push_str(&whole[at..whole.len().min(at + 76)]);
-        if whole.len() - at >= 76 {
+        let rest = whole.len() - at;
+        if rest > 76 || rest == 76 && data.len().is_multiple_of(3) {
             lines.push('\n');
         }
     }
@@ -591,37 +592,4 @@ pub(super) fn string_to_array(_: Context<'_>, a: &[Value]) -> Result<Value> {
         return Err(too_long());
     }
     Ok(Value::Array(std::sync::Arc::new(Array::new(crate::types::Type::Text, parts))))
-}
-
-fn array(value: &Value) -> Result<&Array> {
-    match value {
-        Value::Array(array) => Ok(array),
-        other => Err(mismatch("array", other)),
-    }
-}
-
-pub(super) fn array_to_string(context: Context<'_>, a: &[Value]) -> Result<Value> {
-    if a[0].is_null() || a[1].is_null() {
-        return Ok(Value::Null);
-    }
-    let null = a.get(2).filter(|null| !null.is_null()).map(text).transpose()?;
-    let parts: Vec<String> = array(&a[0])?
-        .values()
-        .iter()
-        .filter_map(
-            |value| if value.is_null() { null.map(str::to_owned) } else { Some(to_text(value, context.format())) },
-        )
-        .collect();
-    let delimiter = text(&a[1])?;
-    bounded(parts.iter().map(|part| part.len() + delimiter.len()).sum())?;
-    Ok(Value::text(parts.join(delimiter)))
-}
-
-pub(super) fn array_length(_: Context<'_>, a: &[Value]) -> Result<Value> {
-    let length = array(&a[0])?.values().len();
-    Ok(if int(&a[1])? == 1 && length > 0 { count(length) } else { Value::Null })
-}
-
-pub(super) fn cardinality(_: Context<'_>, a: &[Value]) -> Result<Value> {
-    Ok(count(array(&a[0])?.values().len()))
 }

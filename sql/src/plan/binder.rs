@@ -57,6 +57,8 @@ pub enum Prerequisite {
     List(Box<SelectPlan>, Type),
     /// Whether a subquery has any row.
     Exists(Box<SelectPlan>),
+    /// All rows of a relation that is read several times and may be different each time.
+    Rows(Box<SelectPlan>),
     /// `txid_current()`.
     TxidCurrent,
     /// `txid_status(expr)`.
@@ -224,9 +226,11 @@ impl<'a> Binder<'a> {
             Some((_, table)) => Error::new(SqlState::UNDEFINED_COLUMN, format!("column {table}.{name} does not exist")),
             None => Error::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")),
         };
-        let around = self.outer.iter().flat_map(|level| &level.relations);
+        // Those that a name may refer to here.
+        let levels = std::iter::once(&self.level).chain(&self.outer);
+        let visible = levels.flat_map(|level| level.relations.get(level.visible.clone()).unwrap_or_default());
         let table = qualifier.map(|(_, table)| table.as_str());
-        let refusal = match column_hint(name, table, self.level.relations.iter().chain(around)) {
+        let refusal = match column_hint(name, table, visible) {
             Some(hint) if refusal.code == SqlState::UNDEFINED_COLUMN => refusal.with_hint(hint),
             _ => refusal,
         };

@@ -6,6 +6,7 @@ use super::binder::{Binder, Prerequisite, Typed};
 use super::expression::{Comparison, Expr};
 use super::from::is_set_returning;
 use super::level::{AggregateCall, Aggregates, Level};
+use super::literals::or_empty;
 use super::operators::unnested;
 use super::relational::{Member, Subquery, SubqueryKind};
 use super::select::SelectPlan;
@@ -135,11 +136,18 @@ impl Binder<'_> {
     pub fn call(&mut self, name: &str, arguments: Vec<Typed>) -> Result<Typed, Error> {
         let types: Vec<Type> = arguments.iter().map(|argument| argument.ty.clone()).collect();
         let function = resolve_function(name, &types)?;
-        let arguments = arguments
+        let mut arguments = arguments
             .into_iter()
             .zip(function.arguments.clone())
             .map(|(argument, target)| self.coerce(argument, &target, CastContext::Implicit))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        if matches!(name, "array_append" | "array_prepend") {
+            for (argument, ty) in arguments.iter_mut().zip(&function.arguments) {
+                if let Type::Array(element) = ty {
+                    *argument = or_empty(std::mem::replace(argument, Expr::Constant(Value::Null)), element);
+                }
+            }
+        }
         let ty = function.result.clone();
         Ok(Typed::new(Expr::Function(Box::new(function), arguments), ty))
     }

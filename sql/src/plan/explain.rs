@@ -27,7 +27,10 @@ pub fn lines(plan: &Plan, verbose: bool) -> Vec<String> {
     }
     for (n, prerequisite) in plan.prerequisites.iter().enumerate() {
         match prerequisite {
-            Prerequisite::Scalar(select) | Prerequisite::List(select, _) | Prerequisite::Exists(select) => {
+            Prerequisite::Scalar(select)
+            | Prerequisite::List(select, _)
+            | Prerequisite::Exists(select)
+            | Prerequisite::Rows(select) => {
                 out.line(&format!("First, slot {n}:"));
                 out.nested(|out| out.select(select));
             }
@@ -135,9 +138,12 @@ impl Lines {
                 wanted.iter().map(|column| table.columns()[*column].0.to_owned()).collect()
             }
             Source::Subquery(plan, wanted) => wanted.iter().map(|column| plan.columns[*column].name.clone()).collect(),
-            Source::OneRow | Source::Values(_) | Source::Series(_) | Source::Unnest(_) | Source::Relational(_) => {
-                Vec::new()
-            }
+            Source::OneRow
+            | Source::Values(_)
+            | Source::Series(_)
+            | Source::Unnest(_)
+            | Source::Kept(_)
+            | Source::Relational(_) => Vec::new(),
         }
     }
 
@@ -152,6 +158,7 @@ impl Lines {
                 show(&series.step, &[])
             )),
             Source::Unnest(array) => self.line(&format!("Elements of {}", show(array, &[]))),
+            Source::Kept(slot) => self.line(&format!("Rows of slot {slot}")),
             Source::Virtual(table, _) => self.line(&format!("System table in {}", table.schema())),
             Source::Subquery(plan, _) => {
                 self.line("Subquery");

@@ -5,6 +5,7 @@
 //! the value side's; here are only the forms that don't evaluate all their arguments.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::relational::Subquery;
 use super::series::SeriesPlan;
@@ -12,7 +13,7 @@ use crate::cast::Cast;
 use crate::error::Error;
 use crate::functions::{BinaryFn, BinaryOp, EvalContext, FunctionSig, UnaryFn, logic};
 use crate::types::Type;
-use crate::value::{Array, Value};
+use crate::value::{Array, Row, Value};
 
 /// What an expression is evaluated with, apart from the row.
 #[derive(Clone, Copy)]
@@ -22,7 +23,41 @@ pub struct Scope<'a> {
     /// Values of `$1`, `$2`, ...
     pub parameters: &'a [Value],
     /// What was worked out before the first row.
-    pub slots: &'a [Value],
+    pub slots: &'a [Slot],
+}
+
+/// What working out something before the first row has come to.
+#[derive(Clone, Debug)]
+pub enum Slot {
+    /// A value.
+    Value(Value),
+    /// The rows of a relation.
+    Rows(Arc<Vec<Row>>),
+    /// An error of the statement's data: only what reads the slot fails with it, for a CASE need not come to it.
+    Failed(Error),
+}
+
+impl Slot {
+    /// The value in it.
+    fn value(&self) -> Result<&Value, Error> {
+        match self {
+            Slot::Value(value) => Ok(value),
+            Slot::Failed(error) => Err(error.clone()),
+            Slot::Rows(_) => Err(Error::internal("a slot holds rows where a value was expected")),
+        }
+    }
+
+    /// The rows in it.
+    ///
+    /// # Errors
+    /// The one that working them out ended with.
+    pub fn rows(&self) -> Result<Arc<Vec<Row>>, Error> {
+        match self {
+            Slot::Rows(rows) => Ok(rows.clone()),
+            Slot::Failed(error) => Err(error.clone()),
+            Slot::Value(_) => Err(Error::internal("a slot holds a value where rows were expected")),
+        }
+    }
 }
 
 /// A compiled expression.
@@ -209,7 +244,7 @@ impl Expr {
             Expr::Constant(value) => return Ok(Cow::Borrowed(value)),
             Expr::Parameter(n) => return Ok(Cow::Borrowed(&scope.parameters[*n])),
             Expr::Column(n) => return Ok(Cow::Borrowed(&row[*n])),
-            Expr::Slot(n) => return Ok(Cow::Borrowed(&scope.slots[*n])),
+            Expr::Slot(n) => return scope.slots[*n].value().map(Cow::Borrowed),
             Expr::Aggregate(_) | Expr::Window(_) | Expr::Element(_) | Expr::Grouping(_) => {
                 return Err(Error::internal("an aggregate was left in an expression"));
             }
@@ -221,13 +256,8 @@ impl Expr {
                 let (op, left, right) = &**binary;
                 let left = left.value(scope, row)?;
                 if op.op == BinaryOp::Concat && matches!(op.result, Type::Array(_)) {
-                    // NULL adds nothing to an array.
-                    let right = right.value(scope, row)?;
-                    return match (left.is_null(), right.is_null()) {
-                        (true, _) => Ok(right),
-                        (false, true) => Ok(left),
-                        (false, false) => op.call(scope.context, &left, &right).map(Cow::Owned),
-                    };
+                    // What NULL means there, these operators say themselves.
+                    return (op.eval)(scope.context, &left, &*right.value(scope, row)?).map(Cow::Owned);
                 }
                 if left.is_null() {
                     return Ok(Cow::Owned(Value::Null));

@@ -4,12 +4,13 @@ use sqlparser::ast::{self, BinaryOperator, UnaryOperator};
 
 use super::binder::{Binder, Typed};
 use super::expression::{Comparison, Expr, Quantified, Special};
+use super::literals::{number, or_empty};
 use crate::cast::{CastContext, resolve_cast};
 use crate::error::{Error, SqlState};
 use crate::functions::{BinaryOp, UnaryOp, resolve_binary, resolve_unary};
 use crate::parse::data_type;
 use crate::types::{Type, common_type};
-use crate::value::{Array, Numeric, Value};
+use crate::value::{Array, Value};
 
 impl Binder<'_> {
     /// Binds an expression.
@@ -117,21 +118,6 @@ impl Binder<'_> {
         }
     }
 
-    fn literal(&mut self, value: &ast::Value) -> Result<Typed, Error> {
-        Ok(match value {
-            ast::Value::Number(text, _) => number(text)?,
-            ast::Value::SingleQuotedString(text)
-            | ast::Value::EscapedStringLiteral(text)
-            | ast::Value::UnicodeStringLiteral(text) => unknown(text),
-            ast::Value::DollarQuotedString(text) => unknown(&text.value),
-            ast::Value::NationalStringLiteral(text) => unknown(text),
-            ast::Value::Boolean(value) => Typed::new(Expr::boolean(*value), Type::Bool),
-            ast::Value::Null => Typed::new(Expr::Constant(Value::Null), Type::Unknown),
-            ast::Value::Placeholder(text) => self.parameter(text)?,
-            other => return Err(Error::unsupported(format_args!("the literal {other}"), "")),
-        })
-    }
-
     /// `left op right` with operands that are bound already.
     ///
     /// # Errors
@@ -140,8 +126,14 @@ impl Binder<'_> {
         let function = resolve_binary(op, &left.ty, &right.ty)?;
         // || takes anything on one side, which is then converted as for storing into text.
         let context = if op == BinaryOp::Concat { CastContext::Assignment } else { CastContext::Implicit };
-        let left = self.coerce(left, &function.left, context)?;
-        let right = self.coerce(right, &function.right, context)?;
+        let mut left = self.coerce(left, &function.left, context)?;
+        let mut right = self.coerce(right, &function.right, context)?;
+        match (op, &function.left, &function.right) {
+            (BinaryOp::Concat, Type::Array(_), Type::Array(_)) => {}
+            (BinaryOp::Concat, Type::Array(element), _) => left = or_empty(left, element),
+            (BinaryOp::Concat, _, Type::Array(element)) => right = or_empty(right, element),
+            _ => {}
+        }
         let ty = function.result.clone();
         Ok(Typed::new(Expr::Binary(Box::new((function, left, right))), ty))
     }
@@ -426,31 +418,6 @@ impl Binder<'_> {
         Ok((values, ty))
     }
 
-    fn interval(&mut self, interval: &ast::Interval) -> Result<Typed, Error> {
-        let ast::Expr::Value(value) = &*interval.value else {
-            return Err(Error::syntax("INTERVAL takes a string literal"));
-        };
-        let text = match &value.value {
-            ast::Value::SingleQuotedString(text) | ast::Value::EscapedStringLiteral(text) => text.clone(),
-            other => return Err(Error::syntax(format!("syntax error at or near \"{other}\""))),
-        };
-        if interval.last_field.is_some() || interval.leading_precision.is_some() {
-            return Err(Error::unsupported("a field range of INTERVAL", "Write the units into the string."));
-        }
-        // INTERVAL '3' DAY: the unit applies to a bare number.
-        let text = match &interval.leading_field {
-            Some(field) if text.trim().parse::<f64>().is_ok() => format!("{text} {field}"),
-            Some(_) => {
-                return Err(Error::unsupported(
-                    "a field of INTERVAL after a string with units",
-                    "Leave the field out.",
-                ));
-            }
-            None => text,
-        };
-        Ok(Typed::new(self.coerce(unknown(&text), &Type::Interval, CastContext::Explicit)?, Type::Interval))
-    }
-
     fn quantified(
         &mut self,
         left: &ast::Expr,
@@ -544,32 +511,6 @@ fn without_parentheses(ident: &ast::Ident) -> Option<&'static str> {
         return None;
     }
     NAMES.iter().find(|name| ident.value.eq_ignore_ascii_case(name)).copied()
-}
-
-fn unknown(text: &str) -> Typed {
-    Typed::new(Expr::Constant(Value::text(text)), Type::Unknown)
-}
-
-/// A numeric literal: the smallest of integer, bigint and numeric that holds it. What is written with an exponent and is no `numeric` here is
-/// taken for a double, as drivers write these; without one, digits would be lost that somebody wrote.
-fn number(text: &str) -> Result<Typed, Error> {
-    let digits = text.replace('_', "");
-    if let Ok(value) = digits.parse::<i32>() {
-        return Ok(Typed::new(Expr::Constant(Value::Int32(value)), Type::Int32));
-    }
-    if let Ok(value) = digits.parse::<i64>() {
-        return Ok(Typed::new(Expr::Constant(Value::Int64(value)), Type::Int64));
-    }
-    let error = match Numeric::parse(&digits) {
-        Ok(value) => return Ok(Typed::new(Expr::Constant(Value::Numeric(value)), Type::Numeric(None))),
-        Err(error) => error,
-    };
-    match digits.parse::<f64>() {
-        Ok(value) if digits.contains(['e', 'E']) && value.is_finite() && value != 0.0 => {
-            Ok(Typed::new(Expr::Constant(Value::Float8(value)), Type::Float8))
-        }
-        _ => Err(error),
-    }
 }
 
 fn binary_operator(op: &BinaryOperator) -> Result<BinaryOp, Error> {

@@ -322,6 +322,47 @@ impl Node {
             Node::Recursive { first, step, .. } => vec![first, step],
         }
     }
+
+    /// Its inputs.
+    pub(super) fn inputs_mut(&mut self) -> Vec<&mut Node> {
+        match self {
+            Node::Rows(_) | Node::Work { .. } => Vec::new(),
+            Node::Filter { input, .. }
+            | Node::Project { input, .. }
+            | Node::Expand { input, .. }
+            | Node::Group { input, .. }
+            | Node::Window { input, .. }
+            | Node::Distinct { input, .. }
+            | Node::Sort { input, .. }
+            | Node::Limit { input, .. } => vec![input],
+            Node::Join { left, right, .. } | Node::Lateral { left, right, .. } | Node::Set { left, right, .. } => {
+                vec![left, right]
+            }
+            Node::Recursive { first, step, .. } => vec![first, step],
+        }
+    }
+
+    /// The expressions of the operator itself.
+    pub(super) fn own_expressions(&self) -> Vec<&Expr> {
+        match self {
+            Node::Rows(_)
+            | Node::Distinct { .. }
+            | Node::Sort { .. }
+            | Node::Set { .. }
+            | Node::Recursive { .. }
+            | Node::Work { .. } => Vec::new(),
+            Node::Filter { conditions, .. } => conditions.iter().collect(),
+            Node::Project { output, .. } | Node::Expand { arrays: output, .. } => {
+                output.iter().map(|(expr, _)| expr).collect()
+            }
+            Node::Join { on, .. } | Node::Lateral { on, .. } => on.iter().collect(),
+            Node::Group { keys, aggregates, .. } => {
+                keys.iter().map(|(expr, _)| expr).chain(aggregates.iter().flat_map(AggregateCall::parts)).collect()
+            }
+            Node::Window { calls, .. } => calls.iter().flat_map(WindowCall::parts).collect(),
+            Node::Limit { limit, offset, .. } => limit.iter().chain(offset).collect(),
+        }
+    }
 }
 
 impl Subquery {

@@ -61,6 +61,8 @@ pub enum Source {
     Unnest(Box<Expr>),
     /// A stored table.
     Table(Box<Access>),
+    /// Rows that were worked out before the first row, from the slot with this number.
+    Kept(usize),
     /// A table of the system, with the columns wanted.
     Virtual(VirtualTable, Vec<usize>),
     /// A subquery, with the columns wanted.
@@ -142,7 +144,7 @@ impl Binder<'_> {
         refuse_clauses(query)?;
         let visible = self.with.len();
         if let Some(with) = &query.with {
-            self.bind_with(with)?;
+            self.bind_with(with, query)?;
         }
         let plan = self.query_body(query);
         self.with.truncate(visible);
@@ -313,7 +315,12 @@ impl Binder<'_> {
                 access.limited = limit.is_some() && plain && order_by.is_empty() && filter.is_empty();
             }
             Source::Virtual(_, wanted) | Source::Subquery(_, wanted) => *wanted = used,
-            Source::Values(_) | Source::Series(_) | Source::Unnest(_) | Source::OneRow | Source::Relational(_) => {}
+            Source::Values(_)
+            | Source::Series(_)
+            | Source::Unnest(_)
+            | Source::Kept(_)
+            | Source::OneRow
+            | Source::Relational(_) => {}
         }
         Ok(SelectPlan {
             source,

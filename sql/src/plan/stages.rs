@@ -124,6 +124,7 @@ impl Binder<'_> {
             let output = shown.into_iter().enumerate().map(|(n, ty)| (Expr::Column(n), ty)).collect();
             node = Node::Project { input: Box::new(node), output };
         }
+        self.keep_what_is_read_again(&mut node)?;
         Ok(node)
     }
 }

@@ -223,8 +223,11 @@ impl Binder<'_> {
             (FrameBound::Current, FrameBound::Preceding(_)) => {
                 return Err(wrong("frame starting from current row cannot have preceding rows"));
             }
-            (FrameBound::Following(_), FrameBound::Current | FrameBound::Preceding(_)) => {
-                return Err(wrong("frame starting from following row cannot end with current row or preceding rows"));
+            (FrameBound::Following(_), FrameBound::Current) => {
+                return Err(wrong("frame starting from following row cannot end with current row"));
+            }
+            (FrameBound::Following(_), FrameBound::Preceding(_)) => {
+                return Err(wrong("frame starting from following row cannot have preceding rows"));
             }
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! WITH and the set operations.
 //!
-//! A query of WITH is planned where it is written and put in wherever it is named; within one snapshot both ways give the same rows.
+//! A query of WITH is planned where it is written and put in wherever it is named; within one snapshot both ways give the same rows. Where they would
+//! not, since it calls a volatile function, its rows are kept ([`super::volatile`]).
 
 use sqlparser::ast::{self, SetExpr, SetOperator, SetQuantifier};
 
@@ -26,8 +27,8 @@ pub(super) struct WithQuery {
 }
 
 impl Binder<'_> {
-    /// Plans the queries of WITH; their names are visible until the caller drops them.
-    pub(super) fn bind_with(&mut self, with: &ast::With) -> Result<(), Error> {
+    /// Plans the queries of `query`'s WITH; their names are visible until the caller drops them.
+    pub(super) fn bind_with(&mut self, with: &ast::With, query: &ast::Query) -> Result<(), Error> {
         let begin = self.with.len();
         for table in &with.cte_tables {
             let name = fold(&table.alias.name);
@@ -41,12 +42,15 @@ impl Binder<'_> {
             }
             let query = match (&*table.query.body, with.recursive) {
                 (SetExpr::SetOperation { op: SetOperator::Union, set_quantifier, left, right }, true)
-                    if names(&table.query, &name) =>
+                    if mentions(&table.query, &name) > 0 =>
                 {
-                    self.recursive(&name, table, *set_quantifier, left, right)?
+                    self.recursive(&name, table, *set_quantifier, (left, right), query)?
                 }
                 _ => {
-                    let plan = self.deeper(|binder| binder.query(&table.query))?;
+                    let mut plan = self.deeper(|binder| binder.query(&table.query))?;
+                    if mentions(query, &name) > 1 {
+                        plan = self.kept(plan)?;
+                    }
                     let columns = self.with_columns(&name, &table.alias, &plan.columns)?;
                     WithQuery { name, columns, plan, levels: self.outer.len() }
                 }
@@ -80,8 +84,8 @@ impl Binder<'_> {
         name: &str,
         table: &ast::Cte,
         quantifier: SetQuantifier,
-        first: &SetExpr,
-        step: &SetExpr,
+        (first, step): (&SetExpr, &SetExpr),
+        around: &ast::Query,
     ) -> Result<WithQuery, Error> {
         let query = &table.query;
         if query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some() {
@@ -122,7 +126,11 @@ impl Binder<'_> {
         }
         let step = self.converted(step, &types, &[])?;
         let node = Node::Recursive { id, first: Box::new(first.into_node()), step: Box::new(step), all };
-        let plan = SelectPlan::of_node(node, shown.into());
+        let mut plan = SelectPlan::of_node(node, shown.into());
+        // It names itself once.
+        if mentions(around, name) > 2 {
+            plan = self.kept(plan)?;
+        }
         Ok(WithQuery { name: name.to_owned(), columns, plan, levels: self.outer.len() })
     }
 
@@ -209,12 +217,12 @@ fn is_all(quantifier: SetQuantifier) -> Result<bool, Error> {
     }
 }
 
-/// Whether a query names a relation so.
-fn names(query: &ast::Query, name: &str) -> bool {
-    let mut found = false;
+/// How often a query names a relation so.
+fn mentions(query: &ast::Query, name: &str) -> usize {
+    let mut found = 0;
     let visited: std::ops::ControlFlow<()> = ast::visit_relations(query, |relation| {
         let only = relation.0.first().and_then(|part| part.as_ident()).filter(|_| relation.0.len() == 1);
-        found |= only.is_some_and(|ident| fold(ident) == name);
+        found += usize::from(only.is_some_and(|ident| fold(ident) == name));
         std::ops::ControlFlow::Continue(())
     });
     debug_assert!(visited.is_continue());

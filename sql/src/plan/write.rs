@@ -175,8 +175,12 @@ impl Binder<'_> {
 
     /// Bare parameters in the select list of an INSERT have the types of the columns.
     fn type_parameters(&mut self, items: &[ast::SelectItem], table: &Table, columns: &[usize]) -> Result<(), Error> {
+        use ast::SelectItem::{ExprWithAlias, UnnamedExpr};
+
         for (item, column) in items.iter().zip(columns) {
-            if let ast::SelectItem::UnnamedExpr(ast::Expr::Value(value)) = item
+            // Behind a star the places are others.
+            let (UnnamedExpr(expr) | ExprWithAlias { expr, .. }) = item else { break };
+            if let ast::Expr::Value(value) = expr
                 && let ast::Value::Placeholder(text) = &value.value
             {
                 let typed = self.parameter(text)?;
