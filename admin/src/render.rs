@@ -9,7 +9,7 @@ use crate::zone::Zone;
 /// A line that says how the database is and what to do, then the sections that were asked for.
 #[must_use]
 pub fn database(status: &pb::DatabaseStatus, sections: SectionArgs, zone: Zone) -> String {
-    let mut parts = vec![verdict(status)];
+    let mut parts = vec![verdict(&format!("Database {}", status.name), &status.verdict, &status.next_steps)];
     if sections.summary {
         parts.push(summary(status, zone));
     }
@@ -25,9 +25,9 @@ pub fn database(status: &pb::DatabaseStatus, sections: SectionArgs, zone: Zone) 
     parts.join("\n")
 }
 
-fn verdict(status: &pb::DatabaseStatus) -> String {
-    let mut output = format!("Database {}: {}\n", status.name, status.verdict);
-    for step in &status.next_steps {
+fn verdict(of: &str, text: &str, next_steps: &[String]) -> String {
+    let mut output = format!("{of}: {text}\n");
+    for step in next_steps {
         output += &format!("  Next: {step}\n");
     }
     output
@@ -175,7 +175,8 @@ pub fn grid(reply: &pb::GridDisplayReply, zone: Zone) -> String {
     let width = labels.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
     let lines: Vec<String> = labels.iter().map(|(label, value)| format!("{label:<width$} {value}\n")).collect();
     format!(
-        "{}\nInstances as of {}\n\n{}",
+        "{}\n{}\nInstances as of {}\n\n{}",
+        verdict(&format!("Grid {}", reply.name), &reply.verdict, &reply.next_steps),
         lines.concat(),
         zone.ctime(reply.as_of_ms),
         instances(&reply.instances, zone)

@@ -74,6 +74,7 @@ pub fn grid_display(model: &Model, live: &LiveView) -> Result<pb::GridDisplayRep
     let grid = model.grid.as_ref().ok_or(Refused::NoGrid)?;
     let mut databases: Vec<String> = model.databases.values().map(|database| database.name.clone()).collect();
     databases.sort_unstable();
+    let (verdict, next_steps) = verdict::of_grid(model, live);
     Ok(pb::GridDisplayReply {
         name: grid.name.clone(),
         uuid: grid.uuid.to_string(),
@@ -85,6 +86,8 @@ pub fn grid_display(model: &Model, live: &LiveView) -> Result<pb::GridDisplayRep
         instances: model.instances.values().map(|instance| instance_row(instance, live)).collect(),
         stale: None,
         databases,
+        verdict,
+        next_steps,
     })
 }
 

@@ -121,6 +121,10 @@ pub trait Database: Send + Sync {
     fn begin(&self, options: &TransactionOptions) -> Result<Box<dyn Transaction>, Error>;
     /// The newest catalog this gateway knows, perhaps outdated; answers that depend on it are checked by the transaction.
     fn cached_catalog(&self) -> Arc<Catalog>;
+    /// Names of the other databases that the host has, for lists of databases.
+    fn others(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// `committed`, `aborted`, `in progress`, or `None` when it is not known any more.
     async fn txid_status(&self, txid: i64) -> Result<Option<&'static str>, Error>;
 }

@@ -37,7 +37,9 @@ Next: quorate-admin dbCreate NAME
     );
     let again = grid.run("gridCreate grid2");
     assert_eq!((again.code, again.err.as_str()), (1, "Error 3: Grid grid1 exists already\n"));
-    assert!(grid.run("gridDisplay").out.starts_with("Grid name:     grid1\nGrid GUID:     00000000-"));
+    let shown = grid.run("gridDisplay").out;
+    let first = "Grid grid1: all instances are up\n\nGrid name:     grid1\nGrid GUID:     00000000-";
+    assert!(shown.starts_with(first), "{shown}");
 }
 
 #[test]

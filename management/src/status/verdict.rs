@@ -5,9 +5,9 @@
 
 use quorate_proto::admin as pb;
 
-use super::{Seen, View};
+use super::{LiveView, Seen, View};
 use crate::lifecycle::{Status, Target};
-use crate::model::Instance;
+use crate::model::{Instance, Model};
 use crate::repair::LOST_FILES;
 
 pub(super) struct Verdict {
@@ -150,6 +150,22 @@ impl View<'_> {
         }
         steps
     }
+}
+
+/// Whether all instances of a grid are up, in one sentence, and what to do about those that are not.
+pub(super) fn of_grid(model: &Model, live: &LiveView) -> (String, Vec<String>) {
+    let down: Vec<&Instance> = model
+        .instances
+        .values()
+        .filter(|instance| !instance.up || live.unreachable.contains_key(&instance.number))
+        .collect();
+    let steps = down.iter().map(|instance| start(Some(instance))).collect();
+    let verb = if down.len() == 1 { "is" } else { "are" };
+    let text = match down.len() {
+        0 => "all instances are up".to_owned(),
+        count => format!("{count} of {} instances {verb} down", model.instances.len()),
+    };
+    (text, steps)
 }
 
 /// What brings an instance back.

@@ -29,6 +29,8 @@ pub struct Database {
 
 pub(super) struct Inner {
     pub(super) name: String,
+    /// The names of all databases of the grid.
+    names: Arc<RwLock<Vec<String>>>,
     pub(super) gateway: GatewayId,
     pub(super) coordinator: Coordinator,
     pub(super) router: Arc<Router>,
@@ -59,11 +61,12 @@ impl Layout {
 }
 
 impl Database {
-    /// A database that this gateway process uses for the first time; `gateway` is unique to the process.
+    /// A database that this gateway process uses for the first time; `gateway` is unique to the process, `names` are those of the grid's databases.
     pub fn new(
         directory: &DatabaseDirectory,
         gateway: GatewayId,
         router: Arc<Router>,
+        names: Arc<RwLock<Vec<String>>>,
         clock: Arc<Clock>,
         config: Config,
     ) -> Self {
@@ -74,6 +77,7 @@ impl Database {
         let known = Known::new(VersionRow::FIRST, Vec::new()).expect("an empty catalog has nothing to decode");
         let inner = Inner {
             name: directory.name.clone(),
+            names,
             gateway,
             coordinator,
             router,
@@ -178,6 +182,10 @@ impl storage::Database for Database {
 
     fn cached_catalog(&self) -> Arc<Catalog> {
         self.inner.known().catalog.clone()
+    }
+
+    fn others(&self) -> Vec<String> {
+        self.inner.names.read().iter().filter(|name| **name != self.inner.name).cloned().collect()
     }
 
     async fn txid_status(&self, txid: i64) -> Result<Option<&'static str>, Error> {

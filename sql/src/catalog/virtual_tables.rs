@@ -53,6 +53,8 @@ pub struct Sources<'a> {
     pub settings: &'a View,
     /// The database's name.
     pub database: &'a str,
+    /// The names of the host's other databases.
+    pub others: &'a [String],
     /// The user, who is the only role.
     pub user: &'a str,
 }
@@ -187,7 +189,7 @@ mod tests {
     fn rows_have_the_columns_that_are_announced() {
         let catalog = Catalog::new(1, [table(7, "t")]);
         let settings = View::default();
-        let sources = Sources { catalog: &catalog, settings: &settings, database: "test", user: "ann" };
+        let sources = Sources { catalog: &catalog, settings: &settings, database: "test", others: &["other".to_owned()], user: "ann" };
         for table in definitions() {
             let columns: Vec<(&str, Type)> = table.columns().collect();
             assert_eq!(columns.len(), table.columns.split(',').filter(|column| !column.trim().is_empty()).count());

@@ -9,6 +9,7 @@ use crate::format::FormatSettings;
 use crate::functions::EvalContext;
 use crate::parse::SetScope;
 use crate::settings::{SERVER_VERSION, View, Wishes};
+use crate::storage::Database;
 
 /// The session as one statement sees it. Cheap to make: it shares what it can.
 #[derive(Clone)]
@@ -27,6 +28,8 @@ pub struct StatementContext {
     pub identity: Arc<Identity>,
     /// The tables, for `regclass`.
     pub catalog: Arc<Catalog>,
+    /// The database, which knows of others.
+    pub database: Arc<dyn Database>,
 }
 
 /// What does not change during a session.
@@ -117,6 +120,7 @@ impl StatementContext {
             catalog: &self.catalog,
             settings: &self.settings,
             database: &self.identity.database,
+            others: &self.database.others(),
             user: &self.identity.user,
         };
         table.rows(&sources)

@@ -44,6 +44,7 @@ pub(super) struct Surroundings {
     pub(super) statement_timestamp: i64,
     pub(super) settings: View,
     pub(super) identity: Arc<Identity>,
+    pub(super) database: Arc<dyn Database>,
     pub(super) cancel: CancelHandle,
     pub(super) work_memory: usize,
     pub(super) engine: Arc<dyn crate::exec::relational::Engine>,
@@ -64,6 +65,7 @@ impl Surroundings {
             wishes: Wishes::default(),
             identity: self.identity.clone(),
             catalog: catalog.clone(),
+            database: self.database.clone(),
         }
     }
 }
@@ -92,6 +94,7 @@ impl Session {
             statement_timestamp: self.now(),
             settings: self.settings.view(),
             identity: self.identity.clone(),
+            database: self.database.clone(),
             cancel: self.cancel.clone(),
             work_memory: self.environment.work_memory,
             engine: self.environment.engine.clone(),

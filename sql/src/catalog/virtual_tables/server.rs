@@ -21,9 +21,14 @@ system_table! {
     }
 }
 
+/// This database, then the others.
+fn databases<'a>(sources: &Sources<'a>) -> impl Iterator<Item = (u32, &'a str)> {
+    (oids::DATABASE..).zip(std::iter::once(sources.database).chain(sources.others.iter().map(String::as_str)))
+}
+
 system_table! {
-    DATABASE = "pg_catalog"."pg_database"(1262), |sources| [sources.database], |name| {
-        "oid" "oid" = Value::Oid(oids::DATABASE);
+    DATABASE = "pg_catalog"."pg_database"(1262), |sources| databases(sources), |(oid, name)| {
+        "oid" "oid" = Value::Oid(oid);
         "datname" "name" = name;
         "datdba" "oid" = Value::Oid(oids::USER);
         "encoding" "int4" = 6;
