@@ -129,45 +129,54 @@ pub(super) fn to_char(_: Context<'_>, a: &[Value]) -> Result<Value> {
         };
         return scientific(&number, &pattern).map(Value::text);
     }
-    let (number, places) = match &a[0] {
+    let shown = match &a[0] {
         Value::Float4(value) => rounded_float(f64::from(*value), f32::DIGITS, &pattern)?,
         Value::Float8(value) => rounded_float(*value, f64::DIGITS, &pattern)?,
-        other => (crate::functions::arithmetic::as_numeric(other)?, pattern.digits().1),
+        other => {
+            let number = crate::functions::arithmetic::as_numeric(other)?;
+            Shown { number, digits: pattern.digits().1, below_zero: false }
+        }
     };
     Ok(Value::text(match pattern.roman {
-        Some(capitals) => roman(&number, pattern.fill, capitals),
-        None => write(&number, places, &pattern)?,
+        Some(capitals) => roman(&shown.number, pattern.fill, capitals),
+        None => write(&shown, &pattern)?,
     }))
 }
 
-/// A floating point number with the digits after the point that the pattern shows of it, and how many these are: rounded as C's printf does it,
-/// the exact value to the nearest and halves to even digits, and with no more digits in all than the type is good for.
-fn rounded_float(value: f64, good: u32, pattern: &Pattern) -> Result<(Numeric, usize)> {
+/// What is to be written by a pattern.
+struct Shown {
+    number: Numeric,
+    /// So many of the pattern's digits after the point.
+    digits: usize,
+    /// Whether it has a minus even if nothing but zeros is left of it.
+    below_zero: bool,
+}
+
+/// A floating point number with the digits after the point that the pattern shows of it: rounded as C's printf does it, the exact value to the
+/// nearest and halves to even digits, and with no more digits in all than the type is good for.
+fn rounded_float(value: f64, good: u32, pattern: &Pattern) -> Result<Shown> {
     let fraction_places = pattern.digits().1;
     if !value.is_finite() {
-        return Ok((Numeric::from_f64(value)?, fraction_places));
+        return Ok(Shown { number: Numeric::from_f64(value)?, digits: fraction_places, below_zero: false });
     }
     let shifted = pattern.parts.contains(&Part::Shift);
     let power = if shifted { 10f64.powi(fraction_places as i32) } else { 1.0 };
     let whole_digits = format!("{:.0}", value.abs()).len();
-    let places = if shifted || pattern.roman.is_some() {
-        0
-    } else {
-        fraction_places.min((good as usize).saturating_sub(whole_digits))
-    };
+    let left = if shifted || pattern.roman.is_some() { 0 } else { (good as usize).saturating_sub(whole_digits) };
+    let places = fraction_places.min(left);
     // More digits than a numeric has are more than any pattern shows.
     let beyond = if value < 0.0 { Numeric::NEG_INFINITY } else { Numeric::INFINITY };
     let number = Numeric::parse(&format!("{:.places$}", value * power)).unwrap_or(beyond);
-    let number = if shifted {
-        number.div(&Numeric::from(10i32).power(&Numeric::from(fraction_places as i64))?)?
-    } else {
-        number
-    };
-    Ok((number, if shifted { fraction_places } else { places }))
+    let below_zero = value.is_sign_negative();
+    if shifted {
+        let number = number.div(&Numeric::from(10i32).power(&Numeric::from(fraction_places as i64))?)?;
+        return Ok(Shown { number, digits: fraction_places, below_zero });
+    }
+    Ok(Shown { number, digits: places, below_zero })
 }
 
-/// A number by a pattern, with so many of the pattern's digits after the point.
-fn write(number: &Numeric, digits: usize, pattern: &Pattern) -> Result<String> {
+fn write(shown: &Shown, pattern: &Pattern) -> Result<String> {
+    let (number, digits) = (&shown.number, shown.digits);
     let (whole_places, fraction_places) = pattern.digits();
     let shifted = pattern.parts.contains(&Part::Shift);
     let rounded = if shifted {
@@ -179,7 +188,7 @@ fn write(number: &Numeric, digits: usize, pattern: &Pattern) -> Result<String> {
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
     let mut writer = Writer::new(pattern, whole, fraction, whole_places, fraction_places);
     writer.fraction_digits = digits;
-    writer.negative = rounded.signum() < 0;
+    writer.negative = rounded.signum() < 0 || shown.below_zero;
     writer.overflow |= !number.is_finite();
     for part in &pattern.parts {
         writer.part(part);
@@ -287,7 +296,10 @@ impl<'a> Writer<'a> {
             Part::Point => {
                 self.after_point = true;
                 self.push_sign();
-                self.out.push('.');
+                // A number of so many digits that none is left for the fraction has no point either.
+                if self.overflow || self.fraction_digits > 0 || self.fraction_places == 0 {
+                    self.out.push('.');
+                }
             }
             Part::Group => {
                 let missing = self.places.saturating_sub(self.whole.len());
