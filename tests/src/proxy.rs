@@ -37,6 +37,8 @@ const CHUNKS_MAX: usize = 256;
 const CHUNK_BYTES: usize = 64 * 1024;
 
 type Links = Arc<Mutex<HashMap<(usize, usize), watch::Sender<Link>>>>;
+/// How many connections there are between two instances, by their numbers, the smaller one first.
+type Counts = Arc<Mutex<HashMap<(usize, usize), watch::Sender<usize>>>>;
 /// Process id of each running instance, so that the owner of a connection can be found.
 type Pids = Arc<Mutex<HashMap<usize, u32>>>;
 
@@ -44,6 +46,7 @@ type Pids = Arc<Mutex<HashMap<usize, u32>>>;
 #[derive(Debug)]
 pub struct Network {
     links: Links,
+    counts: Counts,
     pids: Pids,
     proxies: Vec<JoinHandle<()>>,
 }
@@ -51,17 +54,17 @@ pub struct Network {
 impl Network {
     /// A network without instances; all links are open.
     pub fn new() -> Network {
-        Network { links: Links::default(), pids: Pids::default(), proxies: Vec::new() }
+        Network { links: Links::default(), counts: Counts::default(), pids: Pids::default(), proxies: Vec::new() }
     }
 
     /// Puts a proxy that listens at `listen` in front of `instance`, which itself listens at `target`.
     pub async fn add(&mut self, instance: usize, listen: SocketAddr, target: SocketAddr) -> io::Result<()> {
         let listener = TcpListener::bind(listen).await?;
-        let (links, pids) = (self.links.clone(), self.pids.clone());
+        let (links, counts, pids) = (self.links.clone(), self.counts.clone(), self.pids.clone());
         self.proxies.push(tokio::spawn(async move {
             while let Ok((near, peer)) = listener.accept().await {
-                let (links, pids) = (links.clone(), pids.clone());
-                tokio::spawn(async move { connection(near, peer, target, instance, &links, &pids).await });
+                let (links, counts, pids) = (links.clone(), counts.clone(), pids.clone());
+                tokio::spawn(async move { connection(near, peer, target, instance, &links, &counts, &pids).await });
             }
         }));
         Ok(())
@@ -83,6 +86,21 @@ impl Network {
             self.set(instance, other, link);
             self.set(other, instance, link);
         }
+    }
+
+    /// Refuses both directions between the instances of each pair, and returns when no connection is left between any of them: how many
+    /// there were. A link that is opened again before that may keep its connections.
+    pub async fn break_all(&self, pairs: &[(usize, usize)]) -> Vec<usize> {
+        let senders: Vec<_> = pairs.iter().map(|(one, other)| count_sender(&self.counts, *one, *other)).collect();
+        let there = senders.iter().map(|sender| *sender.borrow()).collect();
+        for (one, other) in pairs {
+            self.set_between(*one, [*other], Link::Refused);
+        }
+        for sender in &senders {
+            // Whoever is refused is counted for a moment too; that passes.
+            drop(sender.subscribe().wait_for(|count| *count == 0).await);
+        }
+        there
     }
 
     /// Opens everything again.
@@ -110,11 +128,42 @@ fn link_sender(links: &Links, from: usize, to: usize) -> watch::Sender<Link> {
     links.entry((from, to)).or_insert_with(|| watch::Sender::new(Link::Open(Duration::ZERO))).clone()
 }
 
+fn count_sender(counts: &Counts, one: usize, other: usize) -> watch::Sender<usize> {
+    let mut counts = counts.lock().expect("no holder panics");
+    counts.entry((one.min(other), one.max(other))).or_insert_with(|| watch::Sender::new(0)).clone()
+}
+
+/// A connection as long as it is counted.
+struct Counted(watch::Sender<usize>);
+
+impl Counted {
+    fn new(count: watch::Sender<usize>) -> Counted {
+        count.send_modify(|count| *count += 1);
+        Counted(count)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
 /// Serves one connection until either end or a refused link closes it.
-async fn connection(near: TcpStream, peer: SocketAddr, target: SocketAddr, to: usize, links: &Links, pids: &Pids) {
+async fn connection(
+    near: TcpStream,
+    peer: SocketAddr,
+    target: SocketAddr,
+    to: usize,
+    links: &Links,
+    counts: &Counts,
+    pids: &Pids,
+) {
     let candidates = pids.lock().expect("no holder panics").clone();
     // A dialler that is none of our instances (a client of the harness) passes unhindered: it gets a link to itself.
     let from = tokio::task::spawn_blocking(move || owner(peer.port(), &candidates)).await.ok().flatten().unwrap_or(to);
+    // Counted before the links are looked at, so that nobody who finds none can have missed one that is let through.
+    let _counted = Counted::new(count_sender(counts, from, to));
     let there = link_sender(links, from, to).subscribe();
     let back = link_sender(links, to, from).subscribe();
     if *there.borrow() == Link::Refused || *back.borrow() == Link::Refused {
@@ -260,6 +309,24 @@ mod tests {
         let start = Instant::now();
         assert!(echoed(&mut stream, Duration::from_secs(5)).await);
         assert!(start.elapsed() >= Duration::from_millis(300), "there and back take twice the delay");
+    }
+
+    #[tokio::test]
+    async fn connections_that_are_broken_together_are_counted_and_gone_afterwards() {
+        let (network, address) = echo_behind_proxy().await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        assert!(echoed(&mut stream, Duration::from_secs(5)).await);
+        for there in [1_usize, 0] {
+            let broken = tokio::time::timeout(Duration::from_secs(5), network.break_all(&[(1, 0)])).await.unwrap();
+            assert_eq!(broken, [there]);
+        }
+        // Opened at once, it carries new connections only.
+        network.heal();
+        let mut buffer = [0; 1];
+        let read = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut buffer)).await.unwrap();
+        assert!(matches!(read, Ok(0) | Err(_)), "the connection has ended");
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        assert!(echoed(&mut stream, Duration::from_secs(5)).await);
     }
 
     #[tokio::test]

@@ -17,13 +17,19 @@ use crate::sql::{Failure, Gateways, Session};
 
 /// Each account's balance at the beginning.
 const OPENING: i64 = 1000;
+/// How often a client that gives no transfer up tries one. With the pauses between, that is longer than any failover.
+const TRIES: u32 = 60;
+/// Pause after the first try, and by how much it grows with each further one.
+const PAUSE: Duration = Duration::from_millis(10);
+/// It grows no further.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// What the clients have done so far.
 #[derive(Debug, Default)]
 pub struct Counts {
     /// Transfers acknowledged.
     pub committed: AtomicU64,
-    /// Transfers refused with 40001 or for want of a gateway; each was tried again with new accounts.
+    /// Tries refused with 40001 or for want of a gateway.
     pub refused: AtomicU64,
     /// Transfers of unknown outcome.
     pub unknown: AtomicU64,
@@ -67,15 +73,33 @@ impl Bank {
             .await
     }
 
-    /// Starts `writers` clients that transfer and `readers` that add up, spread over the gateways. `seed` decides what they do.
+    /// Starts `writers` clients that transfer and `readers` that add up, spread over the gateways. `seed` decides what they do. A
+    /// transfer that is refused is given up, and the next one has new accounts.
     pub fn start(gateways: &Gateways, accounts: i64, writers: usize, readers: usize, seed: u64) -> Bank {
+        Bank::start_with(gateways, accounts, writers, readers, seed, false)
+    }
+
+    /// The same, but each client repeats its transfer until it is done. [`Bank::finish`] fails when a bounded number of tries is not
+    /// enough for one of them; none ends with an unknown outcome.
+    pub fn start_persistent(gateways: &Gateways, accounts: i64, writers: usize, readers: usize, seed: u64) -> Bank {
+        Bank::start_with(gateways, accounts, writers, readers, seed, true)
+    }
+
+    fn start_with(
+        gateways: &Gateways,
+        accounts: i64,
+        writers: usize,
+        readers: usize,
+        seed: u64,
+        persistent: bool,
+    ) -> Bank {
         let (counts, stop) = (Arc::<Counts>::default(), Arc::<AtomicBool>::default());
         let mut clients = JoinSet::new();
         for client in 0..writers + readers {
             let (session, counts, stop) = (gateways.session(client), counts.clone(), stop.clone());
             let random = StdRng::seed_from_u64(seed.wrapping_add(client as u64));
             if client < writers {
-                clients.spawn(transfers(session, counts, stop, accounts, client as i64, random));
+                clients.spawn(transfers(session, counts, stop, accounts, client as i64, random, persistent));
             } else {
                 clients.spawn(totals(session, counts, stop, accounts));
             }
@@ -137,6 +161,7 @@ async fn transfers(
     accounts: i64,
     client: i64,
     mut random: StdRng,
+    persistent: bool,
 ) -> Result<(), String> {
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -145,6 +170,10 @@ async fn transfers(
         let target = (source + random.random_range(1..accounts) - 1) % accounts + 1;
         let amount = random.random_range(1..=10);
         let id = client << 32 | number;
+        if persistent {
+            finished(&mut session, &counts, id, source, target, amount).await?;
+            continue;
+        }
         match transfer(&mut session, id, source, target, amount).await {
             Ok(()) => counts.committed.fetch_add(1, Ordering::Relaxed),
             Err(Failure::Unknown(_)) => counts.unknown.fetch_add(1, Ordering::Relaxed),
@@ -157,6 +186,42 @@ async fn transfers(
         };
     }
     Ok(())
+}
+
+/// One transfer, tried again as it is until it is done. After a try of unknown outcome its id tells whether that one took effect.
+async fn finished(
+    session: &mut Session,
+    counts: &Counts,
+    id: i64,
+    source: i64,
+    target: i64,
+    amount: i64,
+) -> Result<(), String> {
+    let (mut maybe, mut last) = (false, String::new());
+    for tried in 1..=TRIES {
+        match transfer(session, id, source, target, amount).await {
+            Ok(()) => {
+                counts.committed.fetch_add(1, Ordering::Relaxed);
+                return Ok(());
+            }
+            Err(failure) if maybe && failure.code() == Some("23505") => {
+                counts.committed.fetch_add(1, Ordering::Relaxed);
+                return Ok(());
+            }
+            Err(failure @ Failure::Unknown(_)) => {
+                maybe = true;
+                last = failure.to_string();
+            }
+            Err(failure) => {
+                expected(&failure)?;
+                counts.refused_with(&failure);
+                counts.refused.fetch_add(1, Ordering::Relaxed);
+                last = failure.to_string();
+            }
+        }
+        tokio::time::sleep((PAUSE * tried).min(PAUSE_MAX)).await;
+    }
+    Err(format!("transfer {id} was not done in {TRIES} tries; the last was {last}"))
 }
 
 async fn transfer(session: &mut Session, id: i64, source: i64, target: i64, amount: i64) -> Result<(), Failure> {

@@ -6,9 +6,24 @@ use quorate_tests::admin::Admin;
 use quorate_tests::grid::{DATABASE, Grid, SETTLE};
 use quorate_tests::wait::eventually;
 
+/// Enough to lie in all sets.
+const ROWS: i64 = 30;
+
+/// The status shows one instance as down and nothing of the others but that they are open.
+async fn others_opened(grid: &Grid, down: usize) {
+    let (status, name) = (grid.status().await.unwrap(), format!("instance{down}"));
+    for element in &status.elements {
+        let expected = if element.instance == name { "down" } else { "opened" };
+        assert_eq!(element.status, expected, "{element:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn t25_status_shows_an_exit_within_a_second_and_the_return() {
     let mut grid = Grid::start().await;
+    let create = "CREATE TABLE t (id bigint PRIMARY KEY, v bigint) DISTRIBUTE BY HASH (id)";
+    grid.session(1).batch(create).await.unwrap();
+    grid.session(1).batch(&format!("INSERT INTO t SELECT i, 0 FROM generate_series(1, {ROWS}) AS g(i)")).await.unwrap();
     let status_of = async |grid: &Grid, number: usize| {
         let status = grid.status().await?;
         let element = status.elements.iter().find(|element| element.instance == format!("instance{number}"));
@@ -25,9 +40,22 @@ async fn t25_status_shows_an_exit_within_a_second_and_the_return() {
         .await;
         let shown = killed.elapsed();
         assert!(shown < Duration::from_secs(1), "the exit of instance{number} was shown after {shown:?}");
+        others_opened(&grid, number).await;
+        let mut session = grid.session(number % 3 + 1);
+        for id in 1..=ROWS {
+            for sql in [format!("UPDATE t SET v = v + 1 WHERE id = {id}"), format!("SELECT v FROM t WHERE id = {id}")] {
+                let mut tries = 1;
+                while let Err(failure) = session.batch(&sql).await {
+                    assert!(failure.is_retryable() && tries < 20, "{sql}: {failure}");
+                    tries += 1;
+                }
+            }
+        }
+        others_opened(&grid, number).await;
         grid.restart(number);
         grid.settled().await;
     }
+    assert_eq!(grid.session(1).number("SELECT sum(v) FROM t").await.unwrap(), 3 * ROWS);
     grid.finish().await;
 }
 

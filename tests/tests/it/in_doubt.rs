@@ -74,6 +74,43 @@ async fn t77_a_gateway_that_dies_before_all_prepared_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn t77_a_participant_that_dies_before_it_prepared_costs_a_block_a_retry_at_most() {
+    let mut grid = grid_with_rows().await;
+    grid.kill(3);
+    grid.restart_with(3, &["element.before_prepare=exit".to_owned()]);
+    grid.settled().await;
+    grid.leaders_spread().await;
+    let mut session = grid.session(1);
+    // Money from one half of the rows to the other, so from and to every set.
+    session
+        .batch(&format!("BEGIN; UPDATE spread SET v = v + CASE WHEN id <= {ROWS} / 2 THEN 1 ELSE -1 END"))
+        .await
+        .unwrap();
+    let told = session.batch("COMMIT").await;
+    assert!(!grid.instance(3).ended(Duration::from_secs(10)).await.success());
+    let moved = match &told {
+        Ok(()) => 1,
+        Err(failure) => {
+            assert!(failure.is_retryable(), "a retry is all that a block can be asked for: {failure}");
+            0
+        }
+    };
+    // While the instance is away, and as it finds it at its return.
+    for number in [2, 3] {
+        let sums = "SELECT sum(v), min(v), max(v), sum(abs(v)) FROM spread";
+        let rows =
+            eventually("the transaction is decided", SETTLE, async || Ok(grid.session(number).rows(sums).await?)).await;
+        let expected = [0, -moved, moved, moved * ROWS].map(|sum| Some(sum.to_string()));
+        assert_eq!(rows[0], expected, "told {told:?}");
+        if number == 2 {
+            grid.restart(3);
+            grid.settled().await;
+        }
+    }
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_dies_while_others_prepare_leaves_all_or_nothing() {
     let mut grid = grid_with_rows().await;
     // The other prepares are on their way: whether they arrive decides, and it decides for all.

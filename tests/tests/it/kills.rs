@@ -36,7 +36,8 @@ async fn t40_each_instance_killed_once_under_transfers() {
     let mut grid = Grid::start().await;
     let gateways = grid.gateways();
     Bank::create(&gateways, ACCOUNTS).await.unwrap();
-    let bank = Bank::start(&gateways, ACCOUNTS, 6, 2, 11);
+    // Each transfer is repeated until it is done, a bounded number of times.
+    let bank = Bank::start_persistent(&gateways, ACCOUNTS, 6, 2, 11);
     progress(&bank, 200).await;
     for number in 1..=3 {
         grid.kill(number);
@@ -102,6 +103,25 @@ async fn inserts(
     }
 }
 
+/// Reads rows by key, as fast as it can, and notes how often it succeeded and the longest time between two successes.
+async fn reads(mut session: Session, keys: i64, done: Arc<AtomicU64>, stop: Arc<AtomicBool>, stall: Arc<AtomicU64>) {
+    let (mut key, mut last) = (1, Instant::now());
+    while !stop.load(Ordering::Relaxed) {
+        match session.number(&format!("SELECT v FROM settled WHERE id = {key}")).await {
+            Ok(v) => {
+                assert_eq!(v, key * 10, "the value of row {key}");
+                stall.fetch_max(last.elapsed().as_millis() as u64, Ordering::Relaxed);
+                last = Instant::now();
+                done.fetch_add(1, Ordering::Relaxed);
+                key = key % keys + 1;
+            }
+            // It insists on the row, so that a set that does not answer is not passed over.
+            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    }
+    stall.fetch_max(last.elapsed().as_millis() as u64, Ordering::Relaxed);
+}
+
 async fn ids(gateways: &Gateways) -> BTreeSet<i64> {
     let rows = gateways.session(0).rows("SELECT id FROM entry").await.unwrap();
     rows.into_iter().map(|row| row[0].as_ref().unwrap().parse().unwrap()).collect()
@@ -111,12 +131,23 @@ async fn ids(gateways: &Gateways) -> BTreeSet<i64> {
 async fn t39_d05_a_lost_leader_stalls_sessions_elsewhere_for_less_than_two_seconds() {
     let mut grid = Grid::start().await;
     let gateways = grid.gateways();
-    gateways.session(0).batch("CREATE TABLE entry (id bigint PRIMARY KEY) DISTRIBUTE BY HASH (id)").await.unwrap();
+    let mut session = gateways.session(0);
+    session.batch("CREATE TABLE entry (id bigint PRIMARY KEY) DISTRIBUTE BY HASH (id)").await.unwrap();
+    session.batch("CREATE TABLE settled (id bigint PRIMARY KEY, v bigint) DISTRIBUTE BY HASH (id)").await.unwrap();
+    session
+        .batch(&format!("INSERT INTO settled SELECT i, i * 10 FROM generate_series(1, {ACCOUNTS}) AS g(i)"))
+        .await
+        .unwrap();
     for set in 1..=3 {
         let victim = grid.leader(set).await;
         let (noted, stop, stall) =
             (Arc::<Acknowledged>::default(), Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let (read, read_stall) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let mut clients = JoinSet::new();
+        for survivor in (1..=3).filter(|number| *number != victim) {
+            let session = grid.session(survivor);
+            clients.spawn(reads(session, ACCOUNTS, read.clone(), stop.clone(), read_stall.clone()));
+        }
         for client in 0..6_usize {
             // Sessions on the surviving instances only: they must not even need to reconnect.
             let survivor = (1..=3).filter(|number| *number != victim).nth(client % 2).unwrap();
@@ -132,11 +163,21 @@ async fn t39_d05_a_lost_leader_stalls_sessions_elsewhere_for_less_than_two_secon
         };
         reached(300).await;
         grid.kill(victim);
+        let read_before = read.load(Ordering::Relaxed);
         reached(noted.count(Outcome::Ok) + 600).await;
+        // Several times round, so that rows of the set that lost its leader are among them.
+        eventually("the rows are read again and again", SETTLE, async || {
+            let count = read.load(Ordering::Relaxed) - read_before;
+            anyhow::ensure!(count >= 4 * ACCOUNTS as u64, "{count} reads");
+            Ok(())
+        })
+        .await;
         stop.store(true, Ordering::Relaxed);
         clients.join_all().await;
         let longest = Duration::from_millis(stall.load(Ordering::Relaxed));
         assert!(longest < STALL_MAX, "a session stalled for {longest:?} after the leader of set {set} was killed");
+        let longest = Duration::from_millis(read_stall.load(Ordering::Relaxed));
+        assert!(longest < STALL_MAX, "a reader stalled for {longest:?} after the leader of set {set} was killed");
         grid.restart(victim);
         grid.settled().await;
         let found = ids(&gateways).await.into_iter().filter(|id| id >> 40 == i64::from(set)).collect();

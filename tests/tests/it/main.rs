@@ -18,6 +18,7 @@ mod management;
 mod memory;
 mod partial;
 mod pgbench;
+mod psql;
 mod pushdown;
 mod queries;
 mod recovery;

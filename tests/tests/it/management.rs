@@ -1,14 +1,33 @@
 //! The management group: what it recorded survives each of its members, and databases go on without it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures::future::join_all;
 use quorate_proto::admin::GridDisplayReply;
 use quorate_tests::admin::Admin;
 use quorate_tests::grid::{DATABASE, Grid, Options, SETTLE};
+use quorate_tests::sql::Session;
 use quorate_tests::wait::eventually;
 
 async fn display(admin: &Admin) -> anyhow::Result<GridDisplayReply> {
     Ok(serde_json::from_str(&admin.run(&["--json", "gridDisplay"]).await.done()?)?)
+}
+
+/// Waits until all elements of a database but those on the stopped instance have this status, and the advice is to start that one.
+async fn others_are(grid: &Grid, database: &str, stopped: usize, wanted: &str) {
+    let name = format!("instance{stopped}");
+    eventually(&format!("the other elements of {database} are {wanted}"), SETTLE, async || {
+        let status = grid.admin().status(database).await?;
+        anyhow::ensure!(!status.elements.is_empty() && !status.settled, "{}", status.verdict);
+        for element in &status.elements {
+            anyhow::ensure!((element.instance == name) != (element.status == wanted), "{element:?}");
+        }
+        let start = status.next_steps.iter().find(|step| step.starts_with("start instance "));
+        anyhow::ensure!(start.is_some_and(|step| step.contains(&name)), "{:?}", status.next_steps);
+        Ok(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,6 +73,38 @@ async fn t115_t117_what_one_recorded_the_next_one_knows() {
         })
         .await;
     }
+    // A database is made although a standby is stopped: all of it but what is to be there.
+    let shown = display(grid.admin()).await.unwrap();
+    let standby = shown.instances.iter().find(|instance| instance.management && !instance.active).unwrap();
+    let standby = standby.number as usize;
+    grid.kill(standby);
+    let created = grid.admin().run(&["dbCreate", "other", "--replica-sets", "3", "--wait=2"]).await;
+    assert_eq!(created.code, 4, "not everything can be made now, so waiting for it ends with the time: {created:?}");
+    others_are(&grid, "other", standby, "loaded").await;
+    grid.admin().run(&["dbOpen", "other"]).await.done().unwrap();
+    others_are(&grid, "other", standby, "opened").await;
+    let mut gateways = grid.gateways();
+    "other".clone_into(&mut gateways.database);
+    eventually("the new database takes sessions", SETTLE, async || {
+        let table = "CREATE TABLE IF NOT EXISTS t (id bigint PRIMARY KEY) DISTRIBUTE BY HASH (id)";
+        Ok(gateways.only(standby % 3).batch(table).await?)
+    })
+    .await;
+    gateways.only(standby % 3).batch("INSERT INTO t SELECT i FROM generate_series(1, 100) AS g(i)").await.unwrap();
+    grid.restart(standby);
+    grid.settled().await;
+    eventually("the elements that were missing are made too", SETTLE, async || {
+        let status = grid.admin().status("other").await?;
+        anyhow::ensure!(status.settled && status.health == "Normal", "{}", status.verdict);
+        Ok(())
+    })
+    .await;
+    eventually("the new database takes sessions there too", SETTLE, async || {
+        let rows = gateways.only(standby - 1).number("SELECT count(*) FROM t").await?;
+        anyhow::ensure!(rows == 100, "{rows} rows of 100");
+        Ok(())
+    })
+    .await;
     grid.finish().await;
 }
 
@@ -78,42 +129,114 @@ async fn without_a_majority_of_the_management_instances_nothing_is_changed_and_t
     grid.finish().await;
 }
 
+/// Rows of the table, some in each of two sets.
+const ROWS: i64 = 16;
+const MANAGERS: usize = 3;
+
+/// Six instances with two replica sets, of which one lies on the management instances, and the other one on the others.
+async fn managers_apart() -> Grid {
+    let options = Options { instances: 6, managers: Some(MANAGERS), replica_sets: 2, ..Options::default() };
+    let grid = Grid::start_processes(options).await;
+    eventually("the grid is made", SETTLE, async || {
+        // An attempt whose answer was lost counts when the grid is there.
+        if grid.admin().run(&["gridCreate", "test", "-k", "3"]).await.code != 0 {
+            display(grid.admin()).await?;
+        }
+        Ok(())
+    })
+    .await;
+    // Those that do not manage join by themselves, and a database lies on the instances that there are when it is made.
+    eventually("all instances have joined", SETTLE, async || {
+        let up = display(grid.admin()).await?.instances.iter().filter(|instance| instance.up).count();
+        anyhow::ensure!(up == grid.size(), "{up} are up");
+        Ok(())
+    })
+    .await;
+    grid.admin().run(&["dbCreate", DATABASE, "--replica-sets", "2", "--wait=25"]).await.done().unwrap();
+    grid.admin().run(&["dbOpen", DATABASE, "--wait=25"]).await.done().unwrap();
+    grid.settled().await;
+    grid
+}
+
+/// The replica sets that have elements on the management instances, or on the others.
+async fn sets_of(grid: &Grid, managing: bool) -> BTreeSet<u32> {
+    let names: Vec<String> = (1..=MANAGERS).map(|number| format!("instance{number}")).collect();
+    let status = grid.status().await.unwrap();
+    let elements = status.elements.iter().filter(|element| names.contains(&element.instance) == managing);
+    elements.map(|element| element.replica_set).collect()
+}
+
+/// Runs a statement that is refused with nothing but 40001.
+async fn undisturbed(session: &mut Session, sql: &str) {
+    let mut tries = 1;
+    while let Err(failure) = session.batch(sql).await {
+        assert!(failure.is_retryable() && tries < 20, "{sql}: {failure}");
+        tries += 1;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn t118_t119_databases_work_without_any_management_instance() {
-    let mut grid = Grid::start_with(Options { managers: Some(1), ..Options::default() }).await;
-    let mut session = grid.session(2);
-    session.batch("CREATE TABLE t (id bigint PRIMARY KEY) DISTRIBUTE BY HASH (id)").await.unwrap();
+    const ROUNDS: i64 = 30;
+    let mut grid = managers_apart().await;
     let shown = display(grid.admin()).await.unwrap();
-    assert_eq!(shown.instances.iter().filter(|instance| instance.management).count(), 1);
-    grid.kill(1);
-    let insert = async |grid: &Grid, number: usize, id: i64| {
-        eventually("a row is inserted", SETTLE, async || {
-            match grid.session(number).batch(&format!("INSERT INTO t VALUES ({id})")).await {
-                Ok(()) => Ok(()),
-                // An attempt whose outcome nobody could tell took place.
-                Err(failure) if failure.code() == Some("23505") => Ok(()),
-                Err(failure) => Err(failure.into()),
-            }
-        })
-        .await
-    };
-    for id in 0..200 {
-        insert(&grid, 2 + (id as usize % 2), id).await;
+    assert_eq!(shown.instances.iter().filter(|instance| instance.management).count(), MANAGERS);
+    let (lost, kept) = (sets_of(&grid, true).await, sets_of(&grid, false).await);
+    assert!(lost.len() == 1 && kept.len() == 1 && lost != kept, "{lost:?}, {kept:?}");
+    let mut session = grid.session(4);
+    session.batch("CREATE TABLE t (id bigint PRIMARY KEY, v bigint) DISTRIBUTE BY HASH (id)").await.unwrap();
+    session.batch(&format!("INSERT INTO t SELECT i, 0 FROM generate_series(1, {ROWS}) AS g(i)")).await.unwrap();
+    let mut sessions: Vec<Session> = (4..=6).map(|number| grid.session(number)).collect();
+    for session in &mut sessions {
+        assert_eq!(session.number("SELECT count(*) FROM t").await.unwrap(), ROWS);
     }
-    let status = grid.admin().run(&["dbStatus", DATABASE]).await;
+    (1..=MANAGERS).for_each(|number| grid.kill(number));
+    // With them went one of the sets. What cannot be read lies there.
+    let attempts = (1..=ROWS).map(|id| {
+        let mut session = grid.session(4);
+        async move { (id, session.number(&format!("SELECT v FROM t WHERE id = {id}")).await) }
+    });
+    let mut ids = Vec::new();
+    for (id, attempt) in join_all(attempts).await {
+        match attempt {
+            Ok(_) => ids.push(id),
+            Err(failure) => {
+                let down = format!("replica set {} is down", lost.first().unwrap());
+                assert!(failure.to_string().contains(&down), "{failure}");
+            }
+        }
+    }
+    assert!(!ids.is_empty() && ids.len() < ROWS as usize, "rows of one set of two: {ids:?}");
+    for round in 1..=ROUNDS {
+        let session = &mut sessions[round as usize % 3];
+        for id in &ids {
+            undisturbed(session, &format!("DELETE FROM t WHERE id = {id}")).await;
+            undisturbed(session, &format!("INSERT INTO t VALUES ({id}, {round})")).await;
+            undisturbed(session, &format!("UPDATE t SET v = v + 1 WHERE id = {id}")).await;
+            undisturbed(session, &format!("SELECT v FROM t WHERE id = {id}")).await;
+        }
+    }
+    let admin = Admin::new([grid.instance(4).peer_port]);
+    let status = admin.run(&["dbStatus", DATABASE]).await;
     assert_eq!(status.code, 3, "{status:?}");
     assert!(status.err.contains("The grid cannot decide at the moment"), "{status:?}");
     assert!(status.err.contains("management instances"), "it says what is missing: {status:?}");
-    let change = grid.admin().run(&["dbClose", DATABASE]).await;
+    let change = admin.run(&["dbClose", DATABASE]).await;
     assert_eq!(change.code, 3, "{change:?}");
-    // A data instance that is restarted meanwhile goes on with the orders that it had.
-    grid.kill(3);
-    grid.restart(3);
-    for id in 200..250 {
-        insert(&grid, 3, id).await;
-    }
-    grid.restart(1);
+    // A data instance that is restarted meanwhile goes on with the orders that it had: it lets clients in, and its copy counts.
+    grid.kill(6);
+    grid.restart(6);
+    eventually("the restarted instance takes sessions", SETTLE, async || Ok(grid.session(6).batch("SELECT 1").await?))
+        .await;
+    grid.kill(4);
+    eventually("two of three copies are a majority", SETTLE, async || {
+        Ok(grid.session(5).batch(&format!("UPDATE t SET v = v WHERE id = {}", ids[0])).await?)
+    })
+    .await;
+    (1..=4).for_each(|number| grid.restart(number));
     grid.settled().await;
-    assert_eq!(grid.session(1).number("SELECT count(*) FROM t").await.unwrap(), 250);
+    let mut session = grid.session(1);
+    assert_eq!(session.number("SELECT count(*) FROM t").await.unwrap(), ROWS);
+    assert_eq!(session.number("SELECT sum(v) FROM t").await.unwrap(), ids.len() as i64 * (ROUNDS + 1));
     grid.finish().await;
 }
