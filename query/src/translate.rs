@@ -353,6 +353,7 @@ impl Translator {
             }
             types.push(ty.clone());
         }
+        let keyed = group_by.len();
         for call in aggregates {
             let arguments: Vec<EngineExpr> =
                 names.by_ref().take(call.arguments.len()).map(|name| column(&name)).collect();
@@ -371,8 +372,18 @@ impl Translator {
             types.push(Type::Int32);
         }
         let of_domain: Vec<EngineExpr> = domain.iter().map(|name| column(name)).collect();
-        let group_by = match sets {
-            None => group_by.into_iter().chain(of_domain).collect(),
+        let (group_by, domain) = match sets {
+            None => {
+                let named: Vec<(EngineExpr, String)> =
+                    group_by.into_iter().chain(of_domain).map(|key| (key, self.name())).collect();
+                for ((_, ty), (column, (_, name))) in keys.iter().zip(columns.iter_mut().zip(&named)) {
+                    if !has_several_forms(ty) {
+                        column.clone_from(name);
+                    }
+                }
+                let domain = named[keyed..].iter().map(|(_, name)| name.clone()).collect();
+                (named.into_iter().map(|(key, name)| key.unalias().alias(name)).collect(), domain)
+            }
             Some(sets) => {
                 if !domain.is_empty() && sets.iter().any(Vec::is_empty) {
                     return Err(Error::unsupported(
@@ -390,7 +401,7 @@ impl Translator {
                     set.iter().map(|key| group_by[*key].clone()).chain(of_domain.iter().cloned()).collect()
                 };
                 let sets = sets.iter().map(set).collect();
-                vec![EngineExpr::GroupingSet(datafusion::logical_expr::GroupingSet::GroupingSets(sets))]
+                (vec![EngineExpr::GroupingSet(datafusion::logical_expr::GroupingSet::GroupingSets(sets))], domain)
             }
         };
         // Groups of nothing at all: rows are counted, and the count is not shown.
@@ -437,8 +448,26 @@ impl Translator {
                 input.types.iter().enumerate().map(|(n, ty)| (Expr::Column(n), ty.clone())).collect();
             return self.grouped(input, &keys, None, &[], &[]);
         }
-        let input = exact(input)?;
-        Ok(Relation { plan: build(start(input.plan).distinct())?, ..input })
+        let by: Vec<EngineExpr> = input.columns.iter().chain(&input.domain).map(|name| column(name)).collect();
+        if by.is_empty() {
+            return Ok(Relation { plan: build(start(input.plan).limit(0, Some(1)))?, ..input });
+        }
+        let (plan, mut columns) = self.aggregated(input.plan, by, Vec::new())?;
+        let domain = columns.split_off(input.columns.len());
+        Ok(Relation { plan, columns, types: input.types, domain })
+    }
+
+    /// Groups by columns, which get new names, and gives these. Under their old names the engine would take for known of the groups what it
+    /// knows of the rows: where some of the columns were unique before a join, it takes them for unique in the groups too, whatever else is grouped by.
+    fn aggregated(
+        &mut self,
+        plan: LogicalPlan,
+        by: Vec<EngineExpr>,
+        calls: Vec<EngineExpr>,
+    ) -> Result<(LogicalPlan, Vec<String>), Error> {
+        let names: Vec<String> = by.iter().map(|_| self.name()).collect();
+        let by: Vec<EngineExpr> = by.into_iter().zip(&names).map(|(key, name)| key.alias(name)).collect();
+        Ok((build(start(plan).aggregate(by, calls))?, names))
     }
 
     fn distinct_on(&mut self, input: Relation, on: usize, keys: &[SortKey]) -> Result<Relation, Error> {

@@ -159,3 +159,11 @@ SELECT o, (SELECT sum(u) FROM generate_series(1, 6) t LEFT JOIN generate_series(
 SELECT g, (WITH RECURSIVE t(n) AS (SELECT g UNION ALL (WITH RECURSIVE u(m) AS (SELECT n FROM t UNION ALL SELECT m + 1 FROM u WHERE m < 3) SELECT m + 10 FROM u WHERE m < 3)) SELECT count(*) FROM t) FROM generate_series(1, 2) g ORDER BY g
 SELECT timestamp '2020-01-01' AT TIME ZONE interval '200 hours', timestamptz '2020-01-01 00:00:00+00' AT TIME ZONE interval '-200:30'
 SELECT encode(repeat('a', 55)::bytea, 'base64') || '|', encode(repeat('a', 56)::bytea, 'base64') || '|', encode(repeat('a', 112)::bytea, 'base64') || '|', encode(repeat('a', 114)::bytea, 'base64') || '|'
+-- What is unique before a join is not unique in groups by more than that.
+SELECT count(*) FROM generate_series(1, 5) s WHERE EXISTS (SELECT FROM generate_series(1, 9) h WHERE h > s GROUP BY h)
+SELECT DISTINCT a FROM (SELECT x.a, u.b FROM (SELECT DISTINCT i % 3 AS a FROM generate_series(1, 9) g(i)) x, generate_series(1, 4) u(b) GROUP BY x.a, u.b) y ORDER BY a
+SELECT a, b, sum(n) FROM (SELECT x.a, u.b, count(*) AS n FROM (SELECT i % 3 AS a, count(*) FROM generate_series(1, 9) g(i) GROUP BY 1) x, generate_series(1, 4) u(b) GROUP BY x.a, u.b) y GROUP BY a, b ORDER BY a, b
+SELECT a, count(*) FROM (SELECT x.a, u.b FROM (SELECT DISTINCT i % 3 AS a FROM generate_series(1, 9) g(i)) x, generate_series(1, 4) u(b) GROUP BY x.a, u.b) y GROUP BY a ORDER BY a
+SELECT a, b FROM (SELECT x.a, u.b FROM (SELECT DISTINCT i % 3 AS a FROM generate_series(1, 9) g(i)) x, generate_series(1, 4) u(b) GROUP BY x.a, u.b) y ORDER BY a, b DESC
+SELECT s, (SELECT count(*) FROM (SELECT DISTINCT h % 2 AS k FROM generate_series(1, s) h) z, generate_series(1, 2) w WHERE k <= s) FROM generate_series(1, 3) s ORDER BY s
+SELECT s, ARRAY(SELECT h % 2 FROM generate_series(1, 4) h WHERE h >= s GROUP BY 1 ORDER BY 1), s IN (SELECT h % 3 FROM generate_series(1, 4) h WHERE h >= s GROUP BY h) FROM generate_series(1, 4) s ORDER BY s

@@ -268,10 +268,8 @@ impl Translator {
         references: Vec<(usize, usize)>,
         sources: &[(String, Type)],
     ) -> Result<Relation, Error> {
-        let columns: Vec<String> = sources.iter().map(|_| self.name()).collect();
-        let values: Vec<EngineExpr> =
-            sources.iter().zip(&columns).map(|((from, _), to)| column(from).alias(to)).collect();
-        let plan = build(start(plan.clone()).project(values).and_then(LogicalPlanBuilder::distinct))?;
+        let values: Vec<EngineExpr> = sources.iter().map(|(from, _)| column(from)).collect();
+        let (plan, _) = self.aggregated(plan.clone(), values, Vec::new())?;
         let types = sources.iter().map(|(_, ty)| ty.clone()).collect();
         self.frames.push(Frame::Domain(Box::new(Domain { plan, types, references })));
         let relation = self.node(query).and_then(|relation| self.with_domain(relation));
@@ -382,16 +380,16 @@ impl Translator {
                 let only = Aggregate::function(Function::Only, vec![element.clone()], Vec::new(), false, element);
                 let name = self.name();
                 let call = aggregate(only, vec![column(&found.columns[0])], None).alias(&name);
-                let plan = build(start(found.plan).aggregate(by, vec![call]))?;
-                Ok((Relation { plan, ..found }, column(&name)))
+                let (plan, domain) = self.aggregated(found.plan, by, vec![call])?;
+                Ok((Relation { plan, domain, ..found }, column(&name)))
             }
             SubqueryKind::Exists => {
-                let plan = build(start(found.plan).project(by.clone()).and_then(LogicalPlanBuilder::distinct))?;
+                let (plan, domain) = self.aggregated(found.plan, by, Vec::new())?;
                 let name = self.name();
-                let mut shown = by;
+                let mut shown: Vec<EngineExpr> = domain.iter().map(|name| column(name)).collect();
                 shown.push(lit(true).alias(&name));
                 let plan = build(start(plan).project(shown))?;
-                Ok((Relation { plan, ..found }, column(&name).is_not_null()))
+                Ok((Relation { plan, domain, ..found }, column(&name).is_not_null()))
             }
             SubqueryKind::Array(_) => {
                 let function = resolve_aggregate("array_agg", std::slice::from_ref(&element))?;
@@ -408,8 +406,8 @@ impl Translator {
                 let function = Aggregate::function(Function::Of(function), types, directions, false, result);
                 let name = self.name();
                 let call = aggregate(function, arguments, None).alias(&name);
-                let plan = build(start(found.plan).aggregate(by, vec![call]))?;
-                Ok((Relation { plan, ..found }, self.or_empty_array(column(&name), subquery)))
+                let (plan, domain) = self.aggregated(found.plan, by, vec![call])?;
+                Ok((Relation { plan, domain, ..found }, self.or_empty_array(column(&name), subquery)))
             }
             SubqueryKind::In(members) => {
                 let operands = found.domain[own..].to_vec();
@@ -428,12 +426,12 @@ impl Translator {
                     aggregate(bool_or_udaf(), vec![column(&names[0])], None).alias(&is_in),
                     aggregate(bool_or_udaf(), vec![column(&names[1])], None).alias(&is_unknown),
                 ];
-                let plan = build(start(found.plan).aggregate(by, calls))?;
+                let (plan, domain) = self.aggregated(found.plan, by, calls)?;
                 let value = when(column(&is_in).is_true(), lit(true))
                     .when(column(&is_unknown).is_true(), lit(ScalarValue::Boolean(None)))
                     .otherwise(lit(false))
                     .map_err(from_engine)?;
-                Ok((Relation { plan, ..found }, value))
+                Ok((Relation { plan, domain, ..found }, value))
             }
         }
     }
