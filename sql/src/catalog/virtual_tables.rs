@@ -189,7 +189,13 @@ mod tests {
     fn rows_have_the_columns_that_are_announced() {
         let catalog = Catalog::new(1, [table(7, "t")]);
         let settings = View::default();
-        let sources = Sources { catalog: &catalog, settings: &settings, database: "test", others: &["other".to_owned()], user: "ann" };
+        let sources = Sources {
+            catalog: &catalog,
+            settings: &settings,
+            database: "test",
+            others: &["other".to_owned()],
+            user: "ann",
+        };
         for table in definitions() {
             let columns: Vec<(&str, Type)> = table.columns().collect();
             assert_eq!(columns.len(), table.columns.split(',').filter(|column| !column.trim().is_empty()).count());
