@@ -164,7 +164,6 @@ impl Grid {
         let links = &self.links;
         let host = &mut self.hosts[instance as usize - 1];
         assert!(host.running.is_none());
-        until("the log of the last run is closed", || host.log.strong_count() == 0).await;
         host.incarnation += 1;
         std::fs::create_dir_all(&host.directory).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -178,7 +177,18 @@ impl Grid {
                 link.lead_to(Some(address));
             }
         }
-        let log = LogStore::open(&host.directory.join("log"), LogOptions::default()).unwrap();
+        // Nobody holds the log of the last run any more, but closing it takes a moment, in which its directory is still locked.
+        let path = host.directory.join("log");
+        let log = eventually("the log of the last run is closed", async || {
+            if host.log.strong_count() > 0 {
+                return None;
+            }
+            match LogStore::open(&path, LogOptions::default()) {
+                Err(error) if error.to_string().contains("lock hold by current process") => None,
+                opened => Some(opened.unwrap()),
+            }
+        })
+        .await;
         let raft = RaftHost::new(log, peers.clone(), &self.times).unwrap();
         let accepting = peers.clone();
         let acceptor = tokio::spawn(async move {
