@@ -126,8 +126,10 @@ async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Share
             Ok(0) | Err(_) => return,
             Ok(length) => length,
         };
-        if mode.wait_for(|mode| *mode != Mode::Frozen).await.is_err() {
-            return;
+        // Looked at behind the reading, so that nothing that was sent after a change gets through as if before it.
+        match mode.wait_for(|mode| *mode != Mode::Frozen).await {
+            Ok(now) if *now == Mode::Open => {}
+            _ => return,
         }
         if counts && !frames.take(&buffer[..length], |service| shared.count(service)) {
             return;
