@@ -13,7 +13,7 @@ use datafusion::arrow::datatypes::{
     ArrowPrimitiveType, DataType, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, UInt32Type,
 };
 use datafusion::common::ScalarValue;
-use quorate_sql::error::Error;
+use quorate_sql::error::{Error, SqlState};
 use quorate_sql::row::RowCodec;
 use quorate_sql::types::Type;
 use quorate_sql::value::Value;
@@ -94,6 +94,17 @@ fn codec(ty: &Type) -> RowCodec {
     RowCodec::new([if matches!(ty, Type::Char(_)) { ty.clone() } else { ty.base() }])
 }
 
+/// Refuses what an Arrow array cannot hold: its places are counted in 31 bits.
+fn fits(held: usize, more: usize) -> Result<(), Error> {
+    if held.saturating_add(more) <= i32::MAX as usize {
+        return Ok(());
+    }
+    let detail = "The values of one column in one batch of rows take more than 2 GiB.";
+    Err(Error::new(SqlState::OUT_OF_MEMORY, "out of memory")
+        .with_detail(detail)
+        .with_hint("Make fewer or shorter values at once."))
+}
+
 fn misfit(ty: &str, value: &Value) -> Error {
     Error::internal(format!("a value {value:?} in a column of {ty}"))
 }
@@ -120,7 +131,7 @@ impl ColumnBuilder {
     /// Adds a value.
     ///
     /// # Errors
-    /// XX000 for a value of another type.
+    /// XX000 for a value of another type, 53200 for more than an array can hold.
     pub fn push(&mut self, value: &Value) -> Result<(), Error> {
         match (&mut self.kind, value) {
             (Kind::Bool(column), Value::Null) => column.append_null(),
@@ -146,15 +157,25 @@ impl ColumnBuilder {
                 column.append_value(if value.is_nan() { f64::NAN } else { *value + 0.0 });
             }
             (Kind::Text(column), Value::Null) => column.append_null(),
-            (Kind::Text(column), Value::Text(value) | Value::Char(value)) => column.append_value(value),
+            (Kind::Text(column), Value::Text(value) | Value::Char(value)) => {
+                fits(column.values_slice().len(), value.len())?;
+                column.append_value(value);
+            }
             (Kind::Bytes(column), Value::Null) => column.append_null(),
-            (Kind::Bytes(column), Value::Bytes(value)) => column.append_value(value),
+            (Kind::Bytes(column), Value::Bytes(value)) => {
+                fits(column.values_slice().len(), value.len())?;
+                column.append_value(value);
+            }
             (Kind::Uuid(column), Value::Null) => column.append_null(),
             (Kind::Uuid(column), Value::Uuid(value)) => {
                 column.append_value(value.as_bytes()).map_err(|error| Error::internal(error.to_string()))?;
             }
             (Kind::Boxed(column, _), Value::Null) => column.append_null(),
-            (Kind::Boxed(column, codec), value) => column.append_value(codec.encode(std::slice::from_ref(value))?),
+            (Kind::Boxed(column, codec), value) => {
+                let bytes = codec.encode(std::slice::from_ref(value))?;
+                fits(column.values_slice().len(), bytes.len())?;
+                column.append_value(bytes);
+            }
             (Kind::Bool(_), value) => return Err(misfit("boolean", value)),
             (Kind::Int16(_), value) => return Err(misfit("smallint", value)),
             (Kind::Int32(_), value) => return Err(misfit("integer or date", value)),
