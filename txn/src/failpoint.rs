@@ -22,6 +22,8 @@ pub const CRASHES: &[&str] = &[
     "element.after_prepare",
     "element.before_outcome",
     "element.after_outcome",
+    "element.while_creating",
+    "element.while_destroying",
 ];
 
 /// Steps of an element that fail once: `NAME=fail`.
@@ -78,7 +80,7 @@ fn armed(name: &str) -> Option<&'static Action> {
 
 /// Ends the process here if the point is armed.
 #[inline]
-pub(crate) fn hit(name: &'static str) {
+pub fn hit(name: &'static str) {
     debug_assert!(CRASHES.contains(&name), "{name} is listed");
     if let Some(Action::Exit) = armed(name) {
         eprintln!("quorate: failpoint {name}");

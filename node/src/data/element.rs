@@ -16,6 +16,7 @@ use parking_lot::RwLock;
 use quorate_raft::{Committed, Group, MachineFailed, StateMachine};
 use quorate_txn::clock::{Clock, Timestamp};
 use quorate_txn::element::{Fatal, Options, ReplicaSet};
+use quorate_txn::failpoint;
 use quorate_txn::protocol::{LogIndex, ReadAnswer, ReadOp, SetId, Term};
 use quorate_txn::store::{StoreError, StoreLocation, StoreMemory};
 use quorate_txn::traits::{LocalReads, Proposal, ReplicaLog, Sets};
@@ -92,6 +93,7 @@ impl Element {
                 drop(std::fs::remove_dir_all(directory.join("1")));
                 let replica = open_replica(&directory.join("1"), set, &clock, &memory, patience, true)?;
                 replica.flush().map_err(|e| describe(&e))?;
+                failpoint::hit("element.while_creating");
                 replace_file(&directory.join(CURRENT), b"1\n").map_err(|e| describe(&format!("{e:#}")))?;
                 return Ok(Self::with(directory, set, clock, memory, patience, replica));
             }
@@ -256,6 +258,11 @@ fn note_damage(directory: &Path, fatal: &Fatal) {
     if let Err(error) = replace_file(&directory.join(DAMAGED), format!("{error}\n").as_bytes()) {
         tracing::warn!(error = format!("{error:#}"), "cannot leave a note of the damage");
     }
+}
+
+/// Whether an element was made in this directory: all of it, for what a creation that was cut off has left counts as nothing.
+pub fn is_made(directory: &Path) -> bool {
+    directory.join(CURRENT).exists()
 }
 
 /// Removes stores that `CURRENT` does not name.

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::duties::Duties;
-use super::element::{Element, OpenError, Patience};
+use super::element::{self, Element, OpenError, Patience};
 use crate::instance::directory::{DataDirectory, bytes_of};
 
 /// How often an element's transactions look at their timers.
@@ -135,8 +135,8 @@ impl Elements {
                 entry.news.notify_one();
                 continue;
             }
-            let exists = self.surroundings.directory.element(order.element).exists();
-            let status = if exists || order.created { Status::Unloaded } else { Status::Uncreated };
+            let made = element::is_made(&self.surroundings.directory.element(order.element));
+            let status = if made || order.created { Status::Unloaded } else { Status::Uncreated };
             let state =
                 State { status, message: String::new(), failed_at: None, element: None, started: None, made: false };
             let entry =
@@ -447,7 +447,7 @@ fn loading(group: &Group) -> Option<String> {
 async fn load(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) {
     let surroundings = &elements.surroundings;
     let directory = surroundings.directory.element(order.element);
-    let creating = !order.created && !directory.join("CURRENT").exists();
+    let creating = !order.created && !element::is_made(&directory);
     elements.set_status(entry, if creating { Status::Creating } else { Status::Loading }, "");
     entry.state.lock().made |= creating;
     let (set, clock, memory) = (order.set, surroundings.clock.clone(), surroundings.memory.clone());
@@ -562,6 +562,7 @@ fn destroy(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) {
     let remove_log =
         || if succeeded { Ok(()) } else { surroundings.raft.log().remove_group(group).map_err(|e| e.to_string()) };
     let result = remove(surroundings.directory.element(order.element))
+        .inspect(|()| failpoint::hit("element.while_destroying"))
         .and_then(|()| remove(surroundings.directory.scratch(order.element)))
         .and_then(|()| remove_log());
     match result {

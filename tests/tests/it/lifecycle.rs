@@ -1,6 +1,8 @@
 //! A database's way up and down as operators drive it: each step in its order, failures that are named and repeated, sessions that are
 //! disconnected first, several databases side by side, and a management instance that dies in between.
 
+use std::collections::BTreeSet;
+
 use quorate_proto::admin::DatabaseStatus;
 use quorate_tests::grid::{DATABASE, Grid, Options, SETTLE};
 use quorate_tests::proxy::Link;
@@ -390,6 +392,59 @@ async fn a_way_that_was_begun_is_gone_to_its_end_although_the_active_management_
         Ok(())
     })
     .await;
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_half_made_or_half_removed_when_instances_died_is_made_and_removed() {
+    let mut grid = Grid::start().await;
+    let ended = async |grid: &mut Grid, number: usize| {
+        assert!(!grid.instance(number).ended(SETTLE).await.success(), "instance{number} was to die");
+    };
+    // One dies while it makes its elements, then all of them do.
+    for (name, dying) in [("one", &[2][..]), ("all", &[1, 2, 3])] {
+        for number in dying {
+            grid.kill(*number);
+            grid.restart_with(*number, &["element.while_creating=exit".to_owned()]);
+        }
+        grid.settled().await;
+        // The answer may be lost with its instance.
+        eventually("the database is defined", SETTLE, async || {
+            let made = grid.admin().run(&["dbCreate", name, "--replica-sets", "3"]).await;
+            anyhow::ensure!(made.code == 0 || made.err.contains("exists"), "{made:?}");
+            Ok(())
+        })
+        .await;
+        for number in dying {
+            ended(&mut grid, *number).await;
+        }
+        for number in dying {
+            grid.restart(*number);
+        }
+        let made =
+            until(&grid, name, "all elements are made", |status| status.settled && count(status, "loaded") == 9).await;
+        let numbers: BTreeSet<u64> = made.elements.iter().map(|element| element.number).collect();
+        assert_eq!(
+            numbers.last().unwrap() - numbers.first().unwrap(),
+            8,
+            "none was given up for another one: {numbers:?}"
+        );
+        grid.settled().await;
+    }
+    grid.admin().run(&["dbUnload", "all", "--wait=30"]).await.done().unwrap();
+    grid.kill(3);
+    grid.restart_with(3, &["element.while_destroying=exit".to_owned()]);
+    grid.settled().await;
+    grid.admin().run(&["dbDestroy", "all"]).await.done().unwrap();
+    ended(&mut grid, 3).await;
+    grid.restart(3);
+    eventually("nothing is left of it", SETTLE, async || {
+        let gone = grid.admin().run(&["dbStatus", "all"]).await;
+        anyhow::ensure!(gone.err.contains("Error 2"), "{gone:?}");
+        Ok(())
+    })
+    .await;
+    grid.settled().await;
     grid.finish().await;
 }
 
