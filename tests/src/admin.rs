@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use quorate_proto::admin::{DatabaseStatus, DbStatusReply, DbVerifyReply};
+use tokio::io::AsyncReadExt as _;
 
 use crate::instance::program;
 
@@ -60,6 +61,34 @@ impl Admin {
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
             err: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
+    }
+
+    /// Runs a command that does not end by itself until its output satisfies a condition, then ends it.
+    ///
+    /// # Panics
+    /// When the output does not satisfy it in time, or the command ends.
+    pub async fn run_until(&self, arguments: &[&str], condition: impl Fn(&str) -> bool) -> String {
+        let mut command = tokio::process::Command::new(program("quorate-admin"));
+        command
+            .arg("--at")
+            .arg(&self.at)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command.spawn().expect("the program can be run");
+        let mut stdout = child.stdout.take().expect("it is piped");
+        let (mut output, mut buffer) = (String::new(), [0; 4096]);
+        let shown = async {
+            while !condition(&output) {
+                let count = stdout.read(&mut buffer).await.expect("its output can be read");
+                assert!(count > 0, "quorate-admin {arguments:?} has ended: {output}");
+                output.push_str(&String::from_utf8_lossy(&buffer[..count]));
+            }
+        };
+        let shown = tokio::time::timeout(LIMIT, shown).await;
+        assert!(shown.is_ok(), "quorate-admin {arguments:?} did not show what was wanted within {LIMIT:?}: {output}");
+        output
     }
 
     /// The status of one database.

@@ -95,6 +95,45 @@ async fn t05_t06_t07_t08_t09_the_four_sections_of_a_healthy_database_are_there_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn details_readiness_and_a_status_that_is_watched_tell_of_a_lost_instance() {
+    let mut grid = Grid::start().await;
+    let admin = grid.admin().clone();
+    let details = admin.run(&["dbStatus", DATABASE, "-details"]).await.done().unwrap();
+    let count = |text: &str, word: &str| text.split_whitespace().filter(|found| *found == word).count();
+    assert_eq!((count(&details, "leader"), count(&details, "follower")), (3, 6), "{details}");
+    let ready = admin.run(&["dbStatus", DATABASE, "-loadReadiness"]).await.done().unwrap();
+    assert!(ready.contains("All replica sets can be loaded"), "{ready}");
+    let refused = admin.run(&["dbDestroy", DATABASE, "-instance", "localhost.instance2"]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.err.contains("Error 26"), "its elements are in the map: {refused:?}");
+    // Whoever watches sees it go.
+    let seen = tokio::join!(
+        admin.run_until(&["dbStatus", DATABASE, "-watch=1", "-element"], |shown| {
+            shown.contains(" opened ") && shown.contains(" down ") && shown.contains("start instance")
+        }),
+        async {
+            let healthy = admin.run_until(&["dbStatus", DATABASE, "-watch"], |shown| shown.contains(": healthy")).await;
+            grid.kill(3);
+            healthy
+        }
+    );
+    assert!(seen.0.find(" opened ") < seen.0.find(" down "), "{}", seen.0);
+    let details = admin.run(&["dbStatus", DATABASE, "-details"]).await.done().unwrap();
+    assert!(details.contains("localhost.instance3 did not answer"), "{details}");
+    grid.kill(2);
+    eventually("two of three copies are down", SETTLE, async || {
+        let ready = admin.run(&["dbStatus", DATABASE, "-loadReadiness"]).await.out;
+        anyhow::ensure!(ready.contains("Replica set 1 cannot be loaded: 1 of 3 elements can, 2 must"), "{ready}");
+        Ok(())
+    })
+    .await;
+    grid.restart(2);
+    grid.restart(3);
+    grid.settled().await;
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn commands_in_the_wrong_state_are_refused_and_repeated_ones_say_so() {
     let grid = Grid::start().await;
     let run = async |arguments: &[&str]| grid.admin().run(arguments).await;
