@@ -180,13 +180,15 @@ impl Conversation {
                     None => reply::no_data(output),
                 }
             }
-            Target::Portal(name) => {
-                let portal = self.portals.get(name)?;
-                match portal.statement.columns() {
+            Target::Portal(name) => match (self.portals.get(name), self.session.cursor_columns(name)) {
+                (Ok(portal), _) => match portal.statement.columns() {
                     Some(columns) => reply::row_description(columns, &portal.formats, output),
                     None => reply::no_data(output),
-                }
-            }
+                },
+                // Drivers describe what they have declared.
+                (Err(_), Ok(columns)) => reply::row_description(&columns, &Formats::Text, output),
+                (Err(missing), Err(_)) => return Err(missing.into()),
+            },
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ mod check;
 mod clause;
 mod command;
 mod copy;
+mod cursor;
 mod data_type;
 mod dialect;
 mod refuse;
@@ -27,8 +28,8 @@ pub use clause::refuse_clauses;
 pub use copy::{Copy, CopyRelation};
 pub use data_type::data_type;
 pub use statement::{
-    AlterOperation, AlterTable, ColumnDefinition, CreateTable, DistributeBy, Explain, KeyDefinition, SetScope,
-    SetValue, Statement, TableName, TransactionModes,
+    AlterOperation, AlterTable, ColumnDefinition, CreateTable, Declare, DistributeBy, Explain, Fetch, KeyDefinition,
+    SetScope, SetValue, Statement, TableName, TransactionModes,
 };
 
 use self::dialect::QuorateDialect;
@@ -342,7 +343,6 @@ mod tests {
         for (text, name) in [
             ("create unique index i on t (a)", "CREATE INDEX"),
             ("create view v as select 1", "CREATE VIEW"),
-            ("declare c cursor for select 1", "DECLARE CURSOR"),
             ("listen x", "LISTEN"),
         ] {
             let (code, message, position) = error(text);

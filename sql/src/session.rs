@@ -13,6 +13,7 @@
 
 mod api;
 mod cancel;
+mod cursors;
 mod prepared;
 mod savepoints;
 mod statement;
@@ -32,6 +33,7 @@ pub use prepared::Prepared;
 pub use statement::HELD_BACK_BYTES_MAX;
 pub use streams::{CopyIn, CopyOut, Execution, RowStream, Script};
 
+use cursors::Cursor;
 use prepared::{Cache, single};
 use savepoints::Savepoint;
 use statement::End;
@@ -71,6 +73,7 @@ pub struct Session {
     /// Portals bound after so many savepoints were made are gone.
     portals_end: Option<u64>,
     statements: HashMap<String, Arc<Prepared>>,
+    cursors: HashMap<String, Cursor>,
     cache: Cache,
     notices: Vec<Notice>,
 }
@@ -104,6 +107,7 @@ impl Session {
             lost: None,
             portals_end: None,
             statements: HashMap::new(),
+            cursors: HashMap::new(),
             cache: Cache::default(),
             notices: Vec::new(),
         })

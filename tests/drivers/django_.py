@@ -24,7 +24,6 @@ settings.configure(
             "PORT": os.environ["PGPORT"],
             "USER": os.environ["PGUSER"],
             "NAME": os.environ["PGDATABASE"],
-            "DISABLE_SERVER_SIDE_CURSORS": True,
         }
     },
     INSTALLED_APPS=["__main__.Shops"],
@@ -111,6 +110,12 @@ def rows():
     assert list(Sale.objects.values_list("id", flat=True).order_by("id")[5:8]) == [5, 6, 7]
     assert Sale.objects.filter(models.Exists(Shop.objects.filter(id=models.OuterRef("shop_id"), name="South"))).count() == 100
     assert Sale.objects.dates("sold", "month").count() == 1
+    # By a cursor of the server's, which is held outside a block.
+    assert [sale.id for sale in Sale.objects.order_by("id").iterator(chunk_size=40)] == [*range(200), 1000]
+    with transaction.atomic():
+        for sale in Sale.objects.filter(id__lt=100).order_by("id").iterator(chunk_size=30):
+            Sale.objects.filter(pk=sale.pk).update(note="seen")
+        assert Sale.objects.filter(note="seen").update(note="") == 100
     Sale.objects.filter(id__gte=150).delete()
     assert Sale.objects.count() == 150
 

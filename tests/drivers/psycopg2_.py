@@ -43,6 +43,18 @@ def copies(conn):
         assert out.getvalue() == "1\ta,b\n2\t\\N\n3\tthree\n4\t\\N\n", out.getvalue()
 
 
+def named_cursors(conn):
+    with conn, conn.cursor("rows") as cursor:
+        cursor.itersize = 2
+        cursor.execute("SELECT id FROM psycopg2_copy ORDER BY id")
+        assert [row[0] for row in cursor] == [1, 2, 3, 4]
+    with conn.cursor("held", withhold=True) as cursor:
+        cursor.execute("SELECT name FROM psycopg2_copy ORDER BY id")
+        conn.commit()
+        assert cursor.fetchmany(2) == [("a,b",), (None,)] and cursor.fetchone() == ("three",)
+    conn.commit()
+
+
 def a_failed_transaction_is_over(conn):
     with conn.cursor() as cursor:
         try:
@@ -88,6 +100,7 @@ with conn, conn.cursor() as cursor:
     cursor.execute("SET TimeZone = 'UTC'")
 round_trips(conn)
 copies(conn)
+named_cursors(conn)
 a_failed_transaction_is_over(conn)
 repetition(conn, other)
 other.autocommit = True

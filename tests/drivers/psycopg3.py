@@ -75,6 +75,23 @@ def errors_have_their_classes(conn):
             raise AssertionError(f"{statement} went through")
 
 
+def named_cursors(conn):
+    with conn.transaction(), conn.cursor("in_block") as cursor:
+        cursor.execute("SELECT id, name FROM psycopg3_copy WHERE id >= %s ORDER BY id", (100,))
+        assert [column.name for column in cursor.description] == ["id", "name"]
+        assert cursor.fetchone() == (100, None) and [row[0] for row in cursor.fetchmany(3)] == [101, 102, 103]
+        conn.execute("DELETE FROM psycopg3_copy WHERE id >= 1990")
+        cursor.itersize = 500
+        assert [row[0] for row in cursor] == list(range(104, 2000)), "it shows what was there when it was declared"
+    with conn.cursor("held", withhold=True) as cursor:
+        cursor.execute("SELECT id FROM psycopg3_copy ORDER BY id")
+        conn.execute("DELETE FROM psycopg3_copy WHERE id >= 1980")
+        assert len(cursor.fetchall()) == 1990
+    with conn.cursor("binary") as cursor, conn.transaction():
+        cursor.execute("SELECT id, name FROM psycopg3_copy WHERE id = 11", binary=True)
+        assert cursor.fetchall() == [(11, "tab\t11")]
+
+
 def pipelines(conn):
     with conn.pipeline() as pipeline:
         first = conn.execute("SELECT count(*) FROM psycopg3_copy WHERE id < %s", (10,))
@@ -126,6 +143,7 @@ with psycopg.connect("", autocommit=True) as conn, psycopg.connect("", autocommi
     prepared_by_itself(conn)
     copies(conn)
     errors_have_their_classes(conn)
+    named_cursors(conn)
     pipelines(conn)
     repetition(conn, other)
     types_by_name(conn)

@@ -67,7 +67,11 @@ impl Reader<'_> {
                 Ok(Statement::Deallocate(if self.word("ALL") { None } else { Some(self.identifier()?) }))
             }
             "DISCARD" => self.discard(),
+            "DECLARE" => self.declare(),
+            "FETCH" => self.fetch(false),
+            "MOVE" => self.fetch(true),
             "CLOSE" if self.word("ALL") => Ok(Statement::Discard("CURSORS")),
+            "CLOSE" => Ok(Statement::CloseCursor(self.identifier()?)),
             "UNLISTEN" if self.parser.consume_token(&Token::Mul) => Ok(Statement::Discard("CHANNELS")),
             "VACUUM" => self.maintenance("VACUUM"),
             "ANALYZE" | "ANALYSE" => self.maintenance("ANALYZE"),

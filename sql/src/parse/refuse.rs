@@ -9,7 +9,6 @@ const ONE_TABLE: &str = "Create the table with the columns and the primary key t
 const KEYS: &str =
     "The primary key is the only index. Choose it, and DISTRIBUTE BY, so that the rows wanted are found by it.";
 const NO_ROLES: &str = "There are no roles yet; the server trusts whom it lets connect.";
-const CURSORS: &str = "Use the extended protocol with a row limit (the driver's fetch size), or LIMIT.";
 const POLL: &str = "Poll a table instead.";
 
 /// First words, the feature's name, and the hint. The first match counts.
@@ -67,10 +66,6 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
     (&["PREPARE", "TRANSACTION"], "PREPARE TRANSACTION", "Every transaction is committed on all replica sets at once."),
     (&["COMMIT", "PREPARED"], "COMMIT PREPARED", NO_HINT),
     (&["ROLLBACK", "PREPARED"], "ROLLBACK PREPARED", NO_HINT),
-    (&["DECLARE"], "DECLARE CURSOR", CURSORS),
-    (&["FETCH"], "FETCH", CURSORS),
-    (&["MOVE"], "MOVE", CURSORS),
-    (&["CLOSE"], "CLOSE", CURSORS),
     (&["LISTEN"], "LISTEN", POLL),
     (&["UNLISTEN"], "UNLISTEN", POLL),
     (&["NOTIFY"], "NOTIFY", POLL),
@@ -109,10 +104,8 @@ pub(super) fn by_first_words(tokens: &[TokenWithSpan]) -> Option<Error> {
         pattern.len() <= words.len()
             && pattern.iter().zip(&words).all(|(expected, word)| expected.eq_ignore_ascii_case(word))
     };
-    // There are no cursors and no channels, so there is nothing to do; pools say this to sessions that they take back.
-    if matches(&["CLOSE", "ALL"])
-        || (matches(&["UNLISTEN"]) && tokens.get(1).is_some_and(|token| token.token == Token::Mul))
-    {
+    // There are no channels, so there is nothing to do; pools say this to sessions that they take back.
+    if matches(&["UNLISTEN"]) && tokens.get(1).is_some_and(|token| token.token == Token::Mul) {
         return None;
     }
     let (_, name, hint) = REFUSED.iter().find(|(pattern, ..)| matches(pattern))?;

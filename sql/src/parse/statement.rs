@@ -104,6 +104,12 @@ pub enum Statement {
     },
     /// DEALLOCATE; `None` for ALL.
     Deallocate(Option<String>),
+    /// DECLARE.
+    Declare(Declare),
+    /// FETCH and MOVE.
+    Fetch(Fetch),
+    /// CLOSE.
+    CloseCursor(String),
     /// DISCARD, with what was named (`ALL`, `PLANS`, `SEQUENCES`, `TEMP`); CLOSE ALL (`CURSORS`) and UNLISTEN * (`CHANNELS`).
     Discard(&'static str),
     /// VACUUM or ANALYZE: nothing to do here.
@@ -113,6 +119,28 @@ pub enum Statement {
         /// The tables named.
         tables: Vec<TableName>,
     },
+}
+
+/// DECLARE: a cursor that goes forward.
+#[derive(Clone, Debug)]
+pub struct Declare {
+    /// The cursor's name.
+    pub name: String,
+    /// WITH HOLD: it outlives its transaction.
+    pub hold: bool,
+    /// What it is for.
+    pub query: Arc<Statement>,
+}
+
+/// FETCH, or MOVE.
+#[derive(Clone, Debug)]
+pub struct Fetch {
+    /// The cursor.
+    pub cursor: String,
+    /// How many rows forward; `None` for another direction.
+    pub count: Option<u64>,
+    /// MOVE: the rows are passed over.
+    pub moves: bool,
 }
 
 /// CREATE TABLE.

@@ -7,7 +7,7 @@ use super::api::Column;
 use crate::catalog::Catalog;
 use crate::error::{Error, SqlState};
 use crate::functions::EvalContext;
-use crate::parse::{Parsed, parse};
+use crate::parse::{Parsed, Statement, parse};
 use crate::plan::Plan;
 use crate::types::Type;
 
@@ -28,6 +28,11 @@ pub(super) struct Compiled {
 impl Compiled {
     pub(super) fn new(parsed: Parsed, explicit: &[Option<Type>]) -> Compiled {
         Compiled { parsed, explicit: explicit.to_vec(), plan: Mutex::new(None) }
+    }
+
+    /// A statement within this one, with the same parameters.
+    pub(super) fn of(&self, statement: Arc<Statement>) -> Compiled {
+        Compiled::new(Parsed { statement, positions: self.parsed.positions.clone() }, &self.explicit)
     }
 
     /// The same with the parameters' types settled: later plans keep them.

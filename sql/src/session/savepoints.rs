@@ -133,6 +133,7 @@ impl Session {
         self.settings.restore(&self.savepoints[at].settings);
         self.block = Block::Open;
         self.portals_end = Some(self.portals_end.map_or(number, |end| end.min(number)));
+        self.end_cursors_since(number);
         Ok(CommandTag::plain("ROLLBACK"))
     }
 

@@ -140,6 +140,12 @@ impl Session {
             let Some(inner) = prepared.compiled.clone() else { return Ok(Execution::Empty) };
             return Box::pin(self.run_planned(&inner, values, end)).await;
         }
+        if let Statement::Declare(declare) = &*statement {
+            return Box::pin(self.declare(declare, compiled, parameters, end)).await;
+        }
+        if let Statement::Fetch(fetch) = &*statement {
+            return Box::pin(self.fetch(fetch)).await;
+        }
         if let Some(result) = self.utility(&statement, &compiled.parsed.positions).await {
             let execution = result?;
             if end == End::Commit && self.block == Block::None {
@@ -160,12 +166,15 @@ impl Session {
         Ok(())
     }
 
-    async fn run_planned(
+    pub(super) async fn run_planned(
         &mut self,
         compiled: &Arc<Compiled>,
         parameters: Vec<Value>,
         end: End,
     ) -> Result<Execution, Error> {
+        if !self.cursors.is_empty() {
+            Box::pin(self.settle_cursors(&compiled.parsed.statement)).await?;
+        }
         let commits = end == End::Commit && self.block == Block::None;
         let surroundings = Surroundings { commits, ..self.surroundings() };
         let mut deadline = self.deadline();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Session;
 use super::api::{Column, CommandTag, CopyFormat, Row};
-use super::cancel::{Interrupt, Live, interruptible};
+use super::cancel::{Deadline, Interrupt, Live, interruptible};
 use super::prepared::Compiled;
 use super::statement::{End, interrupted, valid};
 use super::transaction::{Block, Open};
@@ -101,6 +101,18 @@ impl RowStream {
                     return Ok(None);
                 }
             }
+        }
+    }
+
+    /// Whether all its rows are here already.
+    pub(super) fn is_read(&self) -> bool {
+        self.more.is_none()
+    }
+
+    /// How long the statement that goes on with it may take.
+    pub(super) fn let_take(&mut self, deadline: Option<Deadline>) {
+        if let Some(more) = &mut self.more {
+            more.2.deadline = deadline;
         }
     }
 

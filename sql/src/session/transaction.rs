@@ -96,6 +96,12 @@ impl Session {
     /// # Errors
     /// What the storage reports; the transaction is over in any case.
     pub(super) async fn commit(&mut self) -> Result<(), Error> {
+        if !self.cursors.is_empty()
+            && let Err(error) = Box::pin(self.hold_cursors()).await
+        {
+            self.roll_back().await;
+            return Err(error);
+        }
         let result = match self.open.take() {
             Some(open) => {
                 let catalog = open.catalog.clone();
@@ -124,6 +130,7 @@ impl Session {
         self.block = Block::None;
         self.block_began = None;
         self.savepoints.clear();
+        self.end_cursors();
         self.lost = None;
         self.transaction_id.store(0, Ordering::Relaxed);
     }

@@ -53,6 +53,7 @@ impl Session {
                 self.statements.clear();
                 done(Ok(()), "DEALLOCATE ALL")
             }
+            Statement::CloseCursor(name) => done(self.close_cursor(name), "CLOSE CURSOR"),
             Statement::Discard(what) => Some(self.discard(what).map(Execution::Done)),
             Statement::Maintenance { command, tables } => {
                 Some(self.maintenance(command, tables).await.map(Execution::Done))
@@ -92,6 +93,7 @@ impl Session {
                 }
                 self.settings.reset(None)?;
                 self.statements.clear();
+                self.cursors.clear();
                 self.cache.clear();
                 CommandTag::plain("DISCARD ALL")
             }
@@ -100,7 +102,10 @@ impl Session {
                 CommandTag::plain("DISCARD PLANS")
             }
             "SEQUENCES" => CommandTag::plain("DISCARD SEQUENCES"),
-            "CURSORS" => CommandTag::plain("CLOSE CURSOR ALL"),
+            "CURSORS" => {
+                self.cursors.clear();
+                CommandTag::plain("CLOSE CURSOR ALL")
+            }
             "CHANNELS" => CommandTag::plain("UNLISTEN"),
             _ => CommandTag::plain("DISCARD TEMP"),
         })
@@ -170,6 +175,19 @@ impl Session {
                 parameters: Vec::new(),
                 columns,
             });
+        }
+        if let Statement::Fetch(fetch) = &*parsed.statement {
+            let columns = if fetch.moves { None } else { Some(self.cursor_columns(&fetch.cursor)?) };
+            let compiled = Some(Arc::new(Compiled::new(parsed, types)));
+            return Ok(Prepared { compiled, parameters: Vec::new(), columns });
+        }
+        if let Statement::Declare(declare) = &*parsed.statement {
+            // It has the parameters of its query, and no columns.
+            let query = Parsed { statement: declare.query.clone(), positions: parsed.positions.clone() };
+            let parameters = Box::pin(self.prepare_parsed(query, types)).await?.parameters;
+            let types: Vec<Option<Type>> = parameters.iter().cloned().map(Some).collect();
+            let compiled = Some(Arc::new(Compiled::new(parsed, &types)));
+            return Ok(Prepared { compiled, parameters, columns: None });
         }
         let compiled = Compiled::new(parsed, types);
         let catalog = match &mut self.open {
