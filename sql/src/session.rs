@@ -175,6 +175,7 @@ impl Session {
         let execution = self.run(compiled, parameters, if then_sync { End::Commit } else { End::Stay }).await?;
         if let Execution::Rows(rows) = &execution
             && !statement.described(rows.columns())
+            && !matches!(&*compiled.parsed.statement, crate::parse::Statement::Fetch(_))
         {
             let error = Error::new(SqlState::FEATURE_NOT_SUPPORTED, "cached plan must not change result type");
             self.fail(&error).await;

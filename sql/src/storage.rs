@@ -121,8 +121,8 @@ pub trait Database: Send + Sync {
     fn begin(&self, options: &TransactionOptions) -> Result<Box<dyn Transaction>, Error>;
     /// The newest catalog this gateway knows, perhaps outdated; answers that depend on it are checked by the transaction.
     fn cached_catalog(&self) -> Arc<Catalog>;
-    /// Names of the other databases that the host has, for lists of databases.
-    fn others(&self) -> Vec<String> {
+    /// Numbers and names of all databases that the host has, for lists of them; none where there is only this one.
+    fn all(&self) -> Vec<(u32, String)> {
         Vec::new()
     }
     /// `committed`, `aborted`, `in progress`, or `None` when it is not known any more.

@@ -167,3 +167,10 @@ SELECT a, count(*) FROM (SELECT x.a, u.b FROM (SELECT DISTINCT i % 3 AS a FROM g
 SELECT a, b FROM (SELECT x.a, u.b FROM (SELECT DISTINCT i % 3 AS a FROM generate_series(1, 9) g(i)) x, generate_series(1, 4) u(b) GROUP BY x.a, u.b) y ORDER BY a, b DESC
 SELECT s, (SELECT count(*) FROM (SELECT DISTINCT h % 2 AS k FROM generate_series(1, s) h) z, generate_series(1, 2) w WHERE k <= s) FROM generate_series(1, 3) s ORDER BY s
 SELECT s, ARRAY(SELECT h % 2 FROM generate_series(1, 4) h WHERE h >= s GROUP BY 1 ORDER BY 1), s IN (SELECT h % 3 FROM generate_series(1, 4) h WHERE h >= s GROUP BY h) FROM generate_series(1, 4) s ORDER BY s
+-- What a subquery is taken apart by, behind other conditions.
+SELECT t, (SELECT max(b) FROM generate_series(1, 6) c LEFT JOIN generate_series(1, 9) b ON b = c WHERE b > 0 AND b = t + 1) FROM generate_series(1, 3) t ORDER BY t
+SELECT t, (SELECT max(b) FROM generate_series(1, 6) c LEFT JOIN generate_series(1, 9) b ON b = c WHERE b > 0 AND b = t::numeric::int) FROM generate_series(1, 3) t ORDER BY t
+SELECT t, EXISTS (SELECT FROM generate_series(1, 6) c LEFT JOIN generate_series(1, 9) b ON b = c WHERE b > 1 AND b = t - 1) FROM generate_series(1, 3) t ORDER BY t
+SELECT t, (SELECT k FROM (SELECT c % 5 AS k, count(*) FROM generate_series(1, 6) c GROUP BY 1 HAVING c % 5 > 0 AND c % 5 = t + 1) x) FROM generate_series(1, 3) t ORDER BY t
+WITH RECURSIVE r AS (SELECT random() AS x), s(n, x) AS (SELECT 1, 0::float8 UNION ALL SELECT n + 1, r.x FROM s, r WHERE n < 5) SELECT count(DISTINCT x), count(*) FROM s WHERE n > 1
+SELECT array_position(ARRAY[1, NULL, 3], NULL), array_position(ARRAY[1, 2], 2.0), array_position(ARRAY[1.5, 2], 2), array_position(ARRAY[1, 2], '2'), array_position(ARRAY[date '2026-01-01'], '2026-01-01'), array_position(ARRAY['a', 'b'], 'c'), array_position(NULL::int[], 1)

@@ -29,8 +29,8 @@ pub struct Database {
 
 pub(super) struct Inner {
     pub(super) name: String,
-    /// The names of all databases of the grid.
-    names: Arc<RwLock<Vec<String>>>,
+    /// Numbers and names of all databases of the grid.
+    all: Arc<RwLock<Vec<(u32, String)>>>,
     pub(super) gateway: GatewayId,
     pub(super) coordinator: Coordinator,
     pub(super) router: Arc<Router>,
@@ -61,12 +61,12 @@ impl Layout {
 }
 
 impl Database {
-    /// A database that this gateway process uses for the first time; `gateway` is unique to the process, `names` are those of the grid's databases.
+    /// A database that this gateway process uses for the first time; `gateway` is unique to the process, `all` are the grid's databases.
     pub fn new(
         directory: &DatabaseDirectory,
         gateway: GatewayId,
         router: Arc<Router>,
-        names: Arc<RwLock<Vec<String>>>,
+        all: Arc<RwLock<Vec<(u32, String)>>>,
         clock: Arc<Clock>,
         config: Config,
     ) -> Self {
@@ -77,7 +77,7 @@ impl Database {
         let known = Known::new(VersionRow::FIRST, Vec::new()).expect("an empty catalog has nothing to decode");
         let inner = Inner {
             name: directory.name.clone(),
-            names,
+            all,
             gateway,
             coordinator,
             router,
@@ -184,8 +184,8 @@ impl storage::Database for Database {
         self.inner.known().catalog.clone()
     }
 
-    fn others(&self) -> Vec<String> {
-        self.inner.names.read().iter().filter(|name| **name != self.inner.name).cloned().collect()
+    fn all(&self) -> Vec<(u32, String)> {
+        self.inner.all.read().clone()
     }
 
     async fn txid_status(&self, txid: i64) -> Result<Option<&'static str>, Error> {

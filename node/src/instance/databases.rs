@@ -52,8 +52,8 @@ struct State {
     surroundings: Option<Surroundings>,
     routers: HashMap<u32, Arc<Router>>,
     by_name: HashMap<String, Known>,
-    /// The names, ascending; the databases share it.
-    names: Arc<RwLock<Vec<String>>>,
+    /// Numbers and names of all, by name; the databases share it.
+    all: Arc<RwLock<Vec<(u32, String)>>>,
     /// Whether orders have come since the process began: before that, nothing is known of any database.
     informed: bool,
 }
@@ -178,8 +178,8 @@ impl KnownDatabases {
                 continue;
             }
             let surroundings = state.surroundings.as_ref().expect("orders come to members of a grid only");
-            let (clock, config, names) = (surroundings.clock.clone(), surroundings.config.clone(), state.names.clone());
-            let database = Arc::new(Database::new(directory, surroundings.gateway, router, names, clock, config));
+            let (clock, config, all) = (surroundings.clock.clone(), surroundings.config.clone(), state.all.clone());
+            let database = Arc::new(Database::new(directory, surroundings.gateway, router, all, clock, config));
             let (open, loaded) = (directory.open, directory.loaded);
             let known = Known { number: directory.number, open, loaded, database };
             state.by_name.insert(directory.name.clone(), known);
@@ -187,9 +187,10 @@ impl KnownDatabases {
         let names: Vec<&str> = orders.databases.iter().map(|directory| directory.name.as_str()).collect();
         let gone: Vec<String> = state.by_name.keys().filter(|name| !names.contains(&name.as_str())).cloned().collect();
         state.by_name.retain(|name, _| names.contains(&name.as_str()));
-        let mut sorted: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        sorted.sort_unstable();
-        *state.names.write() = sorted;
+        let mut all: Vec<(u32, String)> =
+            orders.databases.iter().map(|directory| (directory.number, directory.name.clone())).collect();
+        all.sort_unstable_by(|one, other| one.1.cmp(&other.1));
+        *state.all.write() = all;
         drop(state);
         self.disconnects.lock().retain(|number, _| orders.databases.iter().any(|known| known.number == *number));
         for directory in &orders.databases {

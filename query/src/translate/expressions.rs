@@ -46,7 +46,8 @@ impl Translator {
         let mut translated: Vec<Option<EngineExpr>> = Vec::with_capacity(conditions.len());
         for (n, condition) in conditions.iter().enumerate() {
             let apart = n == 0 || condition.has_subquery() || !may_fail(condition);
-            if apart || (joining && is_equality(condition)) {
+            // An equality with a value of the row around is what the engine takes a subquery apart by.
+            if apart || (is_equality(condition) && (joining || condition.refers_out())) {
                 translated.push(Some(self.condition(condition)?));
                 continue;
             }

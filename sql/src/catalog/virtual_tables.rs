@@ -53,8 +53,8 @@ pub struct Sources<'a> {
     pub settings: &'a View,
     /// The database's name.
     pub database: &'a str,
-    /// The names of the host's other databases.
-    pub others: &'a [String],
+    /// Numbers and names of the host's databases; none if this is the only one.
+    pub databases: &'a [(u32, String)],
     /// The user, who is the only role.
     pub user: &'a str,
 }
@@ -193,7 +193,7 @@ mod tests {
             catalog: &catalog,
             settings: &settings,
             database: "test",
-            others: &["other".to_owned()],
+            databases: &[(1, "other".to_owned()), (2, "test".to_owned())],
             user: "ann",
         };
         for table in definitions() {

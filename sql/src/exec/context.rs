@@ -120,7 +120,7 @@ impl StatementContext {
             catalog: &self.catalog,
             settings: &self.settings,
             database: &self.identity.database,
-            others: &self.database.others(),
+            databases: &self.database.all(),
             user: &self.identity.user,
         };
         table.rows(&sources)

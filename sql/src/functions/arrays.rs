@@ -26,6 +26,8 @@ enum Kind {
     Array,
     /// One of it.
     Element,
+    /// A place in an array, from 1.
+    Place,
     /// Places in an array.
     Places,
 }
@@ -37,6 +39,7 @@ const COMPATIBLE: &[(&str, &[Kind], Kind, FunctionEval)] = &[
     ("array_cat", &[Kind::Array, Kind::Array], Kind::Array, |_, a| concat(&a[0], &a[1])),
     ("array_remove", &[Kind::Array, Kind::Element], Kind::Array, remove),
     ("array_replace", &[Kind::Array, Kind::Element, Kind::Element], Kind::Array, replace),
+    ("array_position", &[Kind::Array, Kind::Element], Kind::Place, array_position),
     ("array_positions", &[Kind::Array, Kind::Element], Kind::Places, positions),
 ];
 
@@ -47,7 +50,7 @@ fn element(parameters: &[Kind], given: &[Type]) -> Option<Type> {
         elements.push(match (parameter, given) {
             (Kind::Array, Type::Array(element)) => (**element).clone(),
             (_, Type::Unknown) => Type::Unknown,
-            (Kind::Element, Type::Array(_)) | (Kind::Array | Kind::Places, _) => return None,
+            (Kind::Element, Type::Array(_)) | (Kind::Array | Kind::Place | Kind::Places, _) => return None,
             (Kind::Element, other) => other.clone(),
         });
     }
@@ -61,6 +64,7 @@ fn typed(kind: Kind, element: &Type) -> Type {
     match kind {
         Kind::Array => Type::Array(Box::new(element.clone())),
         Kind::Element => element.clone(),
+        Kind::Place => Type::Int32,
         Kind::Places => Type::Array(Box::new(Type::Int32)),
     }
 }
@@ -75,7 +79,7 @@ pub(super) fn listed() -> impl Iterator<Item = Procedure> {
     COMPATIBLE.iter().map(|(name, parameters, result, _)| Procedure {
         name,
         arguments: parameters.iter().map(|_| None).collect(),
-        result: matches!(result, Kind::Places).then(|| typed(Kind::Places, &Type::Int32)),
+        result: matches!(result, Kind::Place | Kind::Places).then(|| typed(*result, &Type::Int32)),
         kind: "f",
         volatility: Volatility::Immutable,
         strict: false,
@@ -192,7 +196,7 @@ fn positions(_: Context<'_>, a: &[Value]) -> Result<Value> {
 }
 
 /// `array_position(array, element)`: from 1.
-pub(super) fn array_position(_: Context<'_>, a: &[Value]) -> Result<Value> {
+fn array_position(_: Context<'_>, a: &[Value]) -> Result<Value> {
     let Value::Array(array) = &a[0] else { return Ok(Value::Null) };
     let place = array.values().iter().position(|value| *value == a[1]);
     Ok(place.and_then(|place| i32::try_from(place + 1).ok()).into())

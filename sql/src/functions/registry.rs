@@ -276,7 +276,6 @@ const TABLE: &[Entry] = functions! {
     fixed "cardinality"(ANY) -> INT4, arrays::cardinality;
     stable "inet_server_port"() -> INT4, catalog::nothing;
     stable "inet_client_port"() -> INT4, catalog::nothing;
-    fixed "array_position"(ANY, ANY) -> INT4, arrays::array_position;
     fixed "array_upper"(ANY, INT4) -> INT4, arrays::array_length;
     fixed "array_lower"(ANY, INT4) -> INT4, arrays::array_lower;
     stable "current_schemas"(BOOL) -> ANY, catalog::current_schemas;

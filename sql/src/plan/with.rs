@@ -30,7 +30,7 @@ impl Binder<'_> {
     /// Plans the queries of `query`'s WITH; their names are visible until the caller drops them.
     pub(super) fn bind_with(&mut self, with: &ast::With, query: &ast::Query) -> Result<(), Error> {
         let begin = self.with.len();
-        for table in &with.cte_tables {
+        for (n, table) in with.cte_tables.iter().enumerate() {
             let name = fold(&table.alias.name);
             if self.with[begin..].iter().any(|other| other.name == name) {
                 let message = format!("WITH query name \"{name}\" specified more than once");
@@ -48,7 +48,11 @@ impl Binder<'_> {
                 }
                 _ => {
                     let mut plan = self.deeper(|binder| binder.query(&table.query))?;
-                    if mentions(query, &name) > 1 {
+                    // The step of a recursive query reads it again each time.
+                    let later = with.cte_tables[n + 1..].iter();
+                    let in_step =
+                        with.recursive && later.map(|later| mentions(&later.query, &name)).any(|count| count > 0);
+                    if in_step || mentions(query, &name) > 1 {
                         plan = self.kept(plan)?;
                     }
                     let columns = self.with_columns(&name, &table.alias, &plan.columns)?;

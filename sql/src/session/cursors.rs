@@ -39,7 +39,9 @@ impl Session {
         parameters: Vec<Value>,
         end: End,
     ) -> Result<Execution, Error> {
-        if self.block == Block::None && !declare.hold {
+        // Several statements in one query are a block of their own.
+        let alone = self.block == Block::None && end == End::Commit && self.open.is_none();
+        if alone && !declare.hold {
             let message = "DECLARE CURSOR can only be used in transaction blocks";
             return Err(Error::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message)
                 .with_hint("Begin a transaction, or declare the cursor WITH HOLD."));
@@ -70,27 +72,26 @@ impl Session {
             return Err(Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "cursor can only scan forward")
                 .with_hint("Rows are fetched with NEXT, FORWARD, a count or ALL."));
         };
-        // Taken out as long as it runs; an error ends it with its transaction.
-        let mut cursor = self.cursors.remove(&fetch.cursor).ok_or_else(|| missing(&fetch.cursor))?;
-        cursor.rows.let_take(self.deadline());
-        let columns: Arc<[Column]> = cursor.rows.columns().into();
-        let (mut fetched, mut rows, mut held) = (0, Vec::new(), 0);
-        while fetched < count {
-            let left = usize::try_from(count - fetched).unwrap_or(usize::MAX);
-            let Some(batch) = cursor.rows.next(self, left).await? else { break };
-            fetched += batch.len() as u64;
-            if fetch.moves {
-                continue;
-            }
-            held += crate::exec::memory(&batch);
-            self.check_held(held, "Fetch fewer rows at once.")?;
-            rows.extend(batch);
+        let deadline = self.deadline();
+        let cursor = self.cursors.get_mut(&fetch.cursor).ok_or_else(|| missing(&fetch.cursor))?;
+        cursor.rows.let_take(deadline);
+        let mut rows = RowStream::of_cursor(cursor.rows.columns().into(), fetch.cursor.clone(), count);
+        if !fetch.moves {
+            return Ok(Execution::Rows(rows));
         }
-        self.cursors.insert(fetch.cursor.clone(), cursor);
-        Ok(match fetch.moves {
-            true => Execution::Done(CommandTag::counted("MOVE", fetched)),
-            false => Execution::Rows(RowStream::held(Some(columns), rows, CommandTag::counted("FETCH", fetched))),
-        })
+        let mut passed = 0;
+        while let Some(batch) = rows.next(self, usize::MAX).await? {
+            passed += batch.len() as u64;
+        }
+        Ok(Execution::Done(CommandTag::counted("MOVE", passed)))
+    }
+
+    /// The next rows of a cursor. An error ends it with its transaction.
+    pub(super) async fn cursor_rows(&mut self, name: &str, max_rows: usize) -> Result<Option<Vec<Row>>, Error> {
+        let (name, mut cursor) = self.cursors.remove_entry(name).ok_or_else(|| missing(name))?;
+        let rows = cursor.rows.own_next(self, max_rows).await?;
+        self.cursors.insert(name, cursor);
+        Ok(rows)
     }
 
     /// The columns that FETCH gives, for those who describe a cursor as a portal, which it is in PostgreSQL.
@@ -119,9 +120,13 @@ impl Session {
     pub(super) async fn hold_cursors(&mut self) -> Result<(), Error> {
         if self.cursors.values().any(|cursor| cursor.hold && !cursor.outlived) {
             self.read_cursors(|cursor| cursor.hold, "before its transaction is committed").await?;
-            self.cursors.values_mut().filter(|cursor| cursor.hold).for_each(|cursor| cursor.outlived = true);
         }
         Ok(())
+    }
+
+    /// After a commit that succeeded: those WITH HOLD stay.
+    pub(super) fn outlive(&mut self) {
+        self.cursors.values_mut().filter(|cursor| cursor.hold).for_each(|cursor| cursor.outlived = true);
     }
 
     /// Reads into memory what is left of cursors.
@@ -129,13 +134,15 @@ impl Session {
         let mut names: Vec<String> =
             self.cursors.iter().filter(|(_, cursor)| which(cursor)).map(|(name, _)| name.clone()).collect();
         names.sort_unstable();
-        let mut held = 0;
+        // All cursors of a session share what one statement may hold.
+        let read = self.cursors.values().filter(|cursor| cursor.rows.is_read());
+        let mut held: usize = read.map(|cursor| cursor.rows.held_bytes()).sum();
         for name in names {
             let Some(mut cursor) = self.cursors.remove(&name) else { continue };
             if !cursor.rows.is_read() {
                 cursor.rows.let_take(self.deadline());
                 let mut rows: Vec<Row> = Vec::new();
-                while let Some(batch) = cursor.rows.next(self, usize::MAX).await? {
+                while let Some(batch) = cursor.rows.own_next(self, usize::MAX).await? {
                     held += crate::exec::memory(&batch);
                     let hint = format!(
                         "What is left of cursor \"{name}\" is kept in memory {when}: fetch it, or close the cursor."
@@ -156,7 +163,7 @@ impl Session {
         if held <= most {
             return Ok(());
         }
-        let detail = format!("The rows take more than {most} bytes.");
+        let detail = format!("The rows of this session's cursors take more than {most} bytes.");
         Err(Error::new(SqlState::OUT_OF_MEMORY, "out of memory").with_detail(detail).with_hint(hint))
     }
 

@@ -13,7 +13,7 @@ use super::statement::{End, interrupted, valid};
 use super::transaction::{Block, Open};
 use crate::error::{Error, SqlState};
 use crate::exec::copy::{CopyInState, CopyLines, CopyOutState};
-use crate::exec::{Run, SelectStream};
+use crate::exec::{Run, SelectStream, memory};
 use crate::plan::Body;
 
 /// A statement that was started.
@@ -36,6 +36,8 @@ pub struct RowStream {
     ready: std::vec::IntoIter<Row>,
     more: Option<Box<(Run, SelectStream, Live)>>,
     given: u64,
+    /// FETCH: the cursor that they come from, and how many are left to be given.
+    cursor: Option<(String, u64)>,
     /// The tag of a statement that was complete before its rows were given; `SELECT` counts what was given.
     tag: CommandTag,
 }
@@ -47,8 +49,16 @@ impl RowStream {
             ready: rows.into_iter(),
             more: None,
             given: 0,
+            cursor: None,
             tag,
         }
+    }
+
+    /// The next `count` rows of a cursor.
+    pub(super) fn of_cursor(columns: Arc<[Column]>, name: String, count: u64) -> RowStream {
+        let mut rows = RowStream::held(Some(columns), Vec::new(), CommandTag::plain("FETCH"));
+        rows.cursor = Some((name, count));
+        rows
     }
 
     pub(super) fn live(run: Run, rows: Vec<Row>, stream: SelectStream, live: Live) -> RowStream {
@@ -67,6 +77,20 @@ impl RowStream {
     /// # Errors
     /// What the statement reports; its transaction has failed or ended then.
     pub async fn next(&mut self, session: &mut Session, max_rows: usize) -> Result<Option<Vec<Row>>, Error> {
+        let Some((name, left)) = &mut self.cursor else { return self.own_next(session, max_rows).await };
+        let most = usize::try_from(*left).unwrap_or(usize::MAX).min(max_rows);
+        if most == 0 {
+            return Ok(None);
+        }
+        // Boxed, since few results come from cursors.
+        let Some(rows) = Box::pin(session.cursor_rows(name, most)).await? else { return Ok(None) };
+        *left -= rows.len() as u64;
+        self.given += rows.len() as u64;
+        Ok(Some(rows))
+    }
+
+    /// As [`RowStream::next`], for what does not come from a cursor.
+    pub(super) async fn own_next(&mut self, session: &mut Session, max_rows: usize) -> Result<Option<Vec<Row>>, Error> {
         loop {
             let whole = max_rows >= self.ready.len();
             let rows: Vec<Row> = if whole {
@@ -104,6 +128,11 @@ impl RowStream {
         }
     }
 
+    /// About how many bytes the rows take that are here and were not given yet.
+    pub(super) fn held_bytes(&self) -> usize {
+        memory(self.ready.as_slice())
+    }
+
     /// Whether all its rows are here already.
     pub(super) fn is_read(&self) -> bool {
         self.more.is_none()
@@ -118,7 +147,11 @@ impl RowStream {
 
     /// The tag: for a query with the rows given so far.
     pub fn tag(&self) -> CommandTag {
-        if self.tag.command == "SELECT" { CommandTag::counted("SELECT", self.given) } else { self.tag.clone() }
+        match (self.tag.command, &self.cursor) {
+            ("SELECT", _) => CommandTag::counted("SELECT", self.given),
+            (_, Some(_)) => CommandTag::counted("FETCH", self.given),
+            _ => self.tag.clone(),
+        }
     }
 }
 

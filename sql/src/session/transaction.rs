@@ -112,6 +112,9 @@ impl Session {
             }
             None => Ok(()),
         };
+        if result.is_ok() {
+            self.outlive();
+        }
         self.leave_block();
         self.settings.end_transaction(result.is_ok());
         result

@@ -177,7 +177,8 @@ impl Session {
             });
         }
         if let Statement::Fetch(fetch) = &*parsed.statement {
-            let columns = if fetch.moves { None } else { Some(self.cursor_columns(&fetch.cursor)?) };
+            // A cursor that is declared later is described then, as the portal that it is.
+            let columns = if fetch.moves { None } else { self.cursor_columns(&fetch.cursor).ok() };
             let compiled = Some(Arc::new(Compiled::new(parsed, types)));
             return Ok(Prepared { compiled, parameters: Vec::new(), columns });
         }

@@ -21,9 +21,12 @@ system_table! {
     }
 }
 
-/// This database, then the others.
-fn databases<'a>(sources: &Sources<'a>) -> impl Iterator<Item = (u32, &'a str)> {
-    (oids::DATABASE..).zip(std::iter::once(sources.database).chain(sources.others.iter().map(String::as_str)))
+/// The databases with their OIDs, which are the same in all of them.
+fn databases<'a>(sources: &Sources<'a>) -> Vec<(u32, &'a str)> {
+    match sources.databases {
+        [] => vec![(oids::DATABASE, sources.database)],
+        all => all.iter().map(|(number, name)| (*number, name.as_str())).collect(),
+    }
 }
 
 system_table! {
