@@ -82,7 +82,13 @@ impl ReplicaSet {
         let answers = join_all(others.iter().map(|set| self.ask(*set, txn))).await;
         let missing: Vec<SetId> =
             others.iter().zip(&answers).filter(|(_, answer)| answer.is_none()).map(|(set, _)| *set).collect();
-        let decision = decide(at, &answers);
+        let mut decision = decide(at, &answers);
+        // A set forgets an outcome only once all have it: then it came here while the others were asked, and says more than that one has forgotten it.
+        if answers.iter().any(|answer| matches!(answer, Some(TxnStatus::Forgotten)))
+            && let Ok(Some(Applied::Ended(known))) = self.recorded(txn)
+        {
+            decision = Some(known);
+        }
         {
             let mut state = self.state.lock();
             if let Some(leader) = &mut state.leader {
