@@ -5,6 +5,7 @@
 //! abort. Any forgotten: all abort, since a commit is forgotten only when all participants have applied it. A gateway's crash, a leader's change and lost messages all end here.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -29,6 +30,7 @@ impl ReplicaSet {
         check_reasonable(over)?;
         if let Some(Applied::Ended(known)) = self.recorded(txn)? {
             if known != outcome {
+                self.violations.fetch_add(1, Ordering::AcqRel);
                 tracing::error!(set = self.set, ?txn, ?known, told = ?outcome, "a transaction was told two outcomes");
             }
             return Ok(Reply::Resolved(known));
@@ -83,7 +85,8 @@ impl ReplicaSet {
         let missing: Vec<SetId> =
             others.iter().zip(&answers).filter(|(_, answer)| answer.is_none()).map(|(set, _)| *set).collect();
         let mut decision = decide(at, &answers);
-        // A set forgets an outcome only once all have it: then it came here while the others were asked, and says more than that one has forgotten it.
+        // A set forgets an outcome only once all have it: then it came here while the others were asked, and says more
+        // than that one has forgotten it.
         if answers.iter().any(|answer| matches!(answer, Some(TxnStatus::Forgotten)))
             && let Ok(Some(Applied::Ended(known))) = self.recorded(txn)
         {

@@ -26,6 +26,7 @@ mod validate;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -189,6 +190,7 @@ pub struct ReplicaSet {
     hashes: Arc<Mutex<BTreeMap<u64, Option<RowsHash>>>>,
     /// The raft state as last written, and as last flushed.
     raft_state: Mutex<RaftState>,
+    violations: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -219,6 +221,7 @@ impl ReplicaSet {
             sets: OnceLock::new(),
             hashes: Arc::default(),
             raft_state: Mutex::new(RaftState { written: raft_state.clone(), flushed: raft_state }),
+            violations: AtomicU64::new(0),
         }))
     }
 
@@ -231,6 +234,11 @@ impl ReplicaSet {
     /// The replica set's number.
     pub fn set(&self) -> SetId {
         self.set
+    }
+
+    /// How often this element was told what the protocol excludes. Anything but zero is an error of the product.
+    pub fn violations(&self) -> u64 {
+        self.violations.load(Ordering::Acquire)
     }
 
     /// The instance's clock.

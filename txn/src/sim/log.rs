@@ -117,6 +117,12 @@ impl SimSet {
         state.seats[seat].running = Some(Process { element, death: Arc::new(Semaphore::new(0)) });
     }
 
+    /// What its running elements count of what the protocol excludes.
+    pub(crate) fn violations(&self) -> u64 {
+        let running: Vec<_> = self.state.lock().seats.iter().filter_map(|seat| seat.running.clone()).collect();
+        running.iter().map(|process| process.element.violations()).sum()
+    }
+
     pub(crate) fn process(&self, seat: usize) -> Process {
         self.state.lock().seats[seat].running.clone().expect("elements are seated at the start")
     }

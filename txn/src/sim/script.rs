@@ -368,7 +368,8 @@ impl Runner for Script {
     }
 
     fn end_script(&mut self) -> Result<(), Box<dyn Error>> {
-        let violations: u64 = self.gateways.iter().map(|(_, gateway)| gateway.violations()).sum();
+        let gateways = self.gateways.iter().map(|(_, gateway)| gateway.violations());
+        let violations: u64 = gateways.chain(self.sets.iter().map(|set| set.violations())).sum();
         if violations > 0 {
             return Err("a transaction has two outcomes".into());
         }

@@ -468,6 +468,9 @@ impl World {
         for gateway in &self.gateways {
             self.note_violations(&gateway.lock());
         }
+        if self.sets.iter().any(|set| set.violations() > 0) {
+            self.complain("a set was told another outcome than it has".into());
+        }
         if let Some(complaint) = self.complaints.lock().first() {
             return Err(complaint.clone());
         }
