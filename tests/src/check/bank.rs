@@ -1,5 +1,6 @@
 //! Money is neither made nor lost: transfers between accounts on different replica sets leave the total as it was, for every
-//! reader at every moment, and at the end the balances equal the sums of the transfers that took effect.
+//! reader at every moment, and at the end the balances equal the sums of the transfers that took effect: every one that was
+//! acknowledged, and none that was refused.
 //!
 //! The tables are those of TPC-B in small: each transfer also adds a row with its amount to a history table, so that at the end
 //! balances can be derived from it.
@@ -54,7 +55,14 @@ pub struct Bank {
     /// What happened so far; may be read at any time.
     pub counts: Arc<Counts>,
     stop: Arc<AtomicBool>,
-    clients: JoinSet<Result<(), String>>,
+    clients: JoinSet<Result<Told, String>>,
+}
+
+/// What a client was told of its transfers, by their ids.
+#[derive(Debug, Default)]
+struct Told {
+    committed: Vec<i64>,
+    unknown: Vec<i64>,
 }
 
 impl Bank {
@@ -118,8 +126,11 @@ impl Bank {
     /// What a client saw, or what the tables show, that must not be.
     pub async fn finish(mut self) -> Result<Arc<Counts>, String> {
         self.stop.store(true, Ordering::Relaxed);
+        let (mut committed, mut unknown) = (BTreeSet::new(), BTreeSet::new());
         while let Some(client) = self.clients.join_next().await {
-            client.map_err(|panic| panic.to_string())??;
+            let told = client.map_err(|panic| panic.to_string())??;
+            committed.extend(told.committed);
+            unknown.extend(told.unknown);
         }
         let mut session = self.gateways.session(0);
         let balances = pairs(&mut session, "SELECT id, balance FROM account ORDER BY id").await?;
@@ -135,11 +146,13 @@ impl Bank {
                 return Err(format!("account {id} has {balance}, but the transfers say {expected}"));
             }
         }
-        let rows = session.number("SELECT count(*) FROM transfer").await.map_err(|failure| failure.to_string())? as u64;
-        let (committed, unknown) =
-            (self.counts.committed.load(Ordering::Relaxed), self.counts.unknown.load(Ordering::Relaxed));
-        if rows < committed || rows > committed + unknown {
-            return Err(format!("{rows} transfers are recorded; {committed} were acknowledged, {unknown} unknown"));
+        let recorded = session.rows("SELECT id FROM transfer").await.map_err(|failure| failure.to_string())?;
+        let recorded: BTreeSet<i64> = recorded.iter().filter_map(|row| row[0].as_ref()?.parse().ok()).collect();
+        if let Some(id) = committed.difference(&recorded).next() {
+            return Err(format!("transfer {id} was acknowledged and is not recorded"));
+        }
+        if let Some(id) = recorded.iter().find(|id| !committed.contains(id) && !unknown.contains(id)) {
+            return Err(format!("transfer {id} was refused and is recorded"));
         }
         Ok(self.counts)
     }
@@ -162,8 +175,8 @@ async fn transfers(
     client: i64,
     mut random: StdRng,
     persistent: bool,
-) -> Result<(), String> {
-    let mut number = 0;
+) -> Result<Told, String> {
+    let (mut number, mut told) = (0, Told::default());
     while !stop.load(Ordering::Relaxed) {
         number += 1;
         let source = random.random_range(1..=accounts);
@@ -172,11 +185,18 @@ async fn transfers(
         let id = client << 32 | number;
         if persistent {
             finished(&mut session, &counts, id, source, target, amount).await?;
+            told.committed.push(id);
             continue;
         }
         match transfer(&mut session, id, source, target, amount).await {
-            Ok(()) => counts.committed.fetch_add(1, Ordering::Relaxed),
-            Err(Failure::Unknown(_)) => counts.unknown.fetch_add(1, Ordering::Relaxed),
+            Ok(()) => {
+                told.committed.push(id);
+                counts.committed.fetch_add(1, Ordering::Relaxed)
+            }
+            Err(Failure::Unknown(_)) => {
+                told.unknown.push(id);
+                counts.unknown.fetch_add(1, Ordering::Relaxed)
+            }
             Err(failure) => {
                 expected(&failure)?;
                 counts.refused_with(&failure);
@@ -185,7 +205,7 @@ async fn transfers(
             }
         };
     }
-    Ok(())
+    Ok(told)
 }
 
 /// One transfer, tried again as it is until it is done. After a try of unknown outcome its id tells whether that one took effect.
@@ -241,7 +261,12 @@ async fn transfer(session: &mut Session, id: i64, source: i64, target: i64, amou
 }
 
 /// One client that adds all balances up until told to stop.
-async fn totals(mut session: Session, counts: Arc<Counts>, stop: Arc<AtomicBool>, accounts: i64) -> Result<(), String> {
+async fn totals(
+    mut session: Session,
+    counts: Arc<Counts>,
+    stop: Arc<AtomicBool>,
+    accounts: i64,
+) -> Result<Told, String> {
     while !stop.load(Ordering::Relaxed) {
         match session.number("SELECT sum(balance) FROM account").await {
             Ok(total) if total == accounts * OPENING => {
@@ -256,7 +281,7 @@ async fn totals(mut session: Session, counts: Arc<Counts>, stop: Arc<AtomicBool>
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    Ok(())
+    Ok(Told::default())
 }
 
 /// Refusals that a failure in the grid may cause; any other is a fault of its own.
