@@ -6,6 +6,10 @@
 //! It relies on nobody's clock: reads are proved by asking a quorum ([`Group::prove`]), timeouts only decide when to try something.
 //! What can no longer be trusted ends the process ([`fatal`]); its supervisor starts it again.
 
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt;
+
 mod codec;
 mod group;
 mod host;
@@ -33,6 +37,12 @@ pub fn fatal(why: &str) -> ! {
     tracing::error!(why, "this instance can no longer be trusted and ends");
     eprintln!("quorate: fatal: {why}");
     std::process::abort();
+}
+
+/// Work that must not stop half way while the rest of the process goes on: a panic in it ends the process.
+pub fn vital<T>(what: &'static str, work: impl Future<Output = T>) -> impl Future<Output = T> {
+    let work = AssertUnwindSafe(work).catch_unwind();
+    async move { work.await.unwrap_or_else(|_| fatal(what)) }
 }
 
 /// Ends the process if the thread that holds it panics: what it does must not stop half way while the rest goes on.

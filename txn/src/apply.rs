@@ -52,6 +52,9 @@ pub enum Fatal {
         /// Which of its commands, from 0.
         number: usize,
     },
+    /// A panic has left work half done.
+    #[error("{0} panicked")]
+    Panicked(&'static str),
     /// An invariant of the log does not hold.
     #[error("log entry {index} breaks an invariant: {what}")]
     Invariant {

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Points at which the process dies: `NAME=exit`.
+/// Points at which the process dies, `NAME=exit`, or a panic shows a fault of the program, `NAME=panic`.
 pub const CRASHES: &[&str] = &[
     "gateway.after_stage",
     "gateway.before_prepare",
@@ -36,6 +36,7 @@ pub const PAUSES: &[&str] = &["element.load", "element.close"];
 #[derive(Debug)]
 enum Action {
     Exit,
+    Panic,
     /// Until it has failed.
     Fail(AtomicBool),
     Hold,
@@ -51,7 +52,7 @@ pub fn arm(specs: &[String]) -> Result<(), String> {
     let mut actions = HashMap::new();
     for spec in specs {
         let (name, action) = spec.split_once('=').ok_or_else(|| format!("failpoint {spec} is not NAME=ACTION"))?;
-        let kinds = [("exit", CRASHES), ("fail", STEPS), ("hold", PAUSES)];
+        let kinds = [("exit", CRASHES), ("panic", CRASHES), ("fail", STEPS), ("hold", PAUSES)];
         let can: Vec<&str> = kinds.iter().filter(|(_, points)| points.contains(&name)).map(|(can, _)| *can).collect();
         let action = match action {
             _ if can.is_empty() => {
@@ -63,6 +64,7 @@ pub fn arm(specs: &[String]) -> Result<(), String> {
                 return Err(format!("failpoint {name} cannot {action}; it can {}", can.join(" or ")));
             }
             "exit" => Action::Exit,
+            "panic" => Action::Panic,
             "fail" => Action::Fail(AtomicBool::new(true)),
             _ => Action::Hold,
         };
@@ -78,13 +80,20 @@ fn armed(name: &str) -> Option<&'static Action> {
     ARMED.get()?.get(name)
 }
 
-/// Ends the process here if the point is armed.
+/// Ends the process here, or panics, if the point is armed.
+///
+/// # Panics
+/// If that was wanted.
 #[inline]
 pub fn hit(name: &'static str) {
     debug_assert!(CRASHES.contains(&name), "{name} is listed");
-    if let Some(Action::Exit) = armed(name) {
-        eprintln!("quorate: failpoint {name}");
-        std::process::abort();
+    match armed(name) {
+        Some(Action::Exit) => {
+            eprintln!("quorate: failpoint {name}");
+            std::process::abort();
+        }
+        Some(Action::Panic) => panic!("failpoint {name}"),
+        Some(Action::Fail(_) | Action::Hold) | None => {}
     }
 }
 
@@ -108,7 +117,7 @@ mod tests {
     fn unknown_points_and_actions_are_named() {
         let say = |spec: &str| arm(&[spec.to_owned()]).expect_err("it is wrong");
         assert!(say("gateway.nowhere=exit").contains("gateway.nowhere"));
-        assert!(say("gateway.before_prepare=sleep").contains("it can exit"));
+        assert!(say("gateway.before_prepare=sleep").contains("it can exit or panic"));
         assert!(say("element.close=exit").contains("it can fail or hold"));
         assert!(say("element.open=hold").contains("it can fail"));
         assert!(say("gateway.before_prepare").contains("NAME=ACTION"));

@@ -142,7 +142,7 @@ impl Elements {
             let entry =
                 Arc::new(Entry { order: Mutex::new(order.clone()), state: Mutex::new(state), news: Notify::new() });
             entries.insert(order.element, entry.clone());
-            self.tasks.spawn(work(self.clone(), entry));
+            self.tasks.spawn(quorate_raft::vital("the work of an element panicked", work(self.clone(), entry)));
         }
         self.surroundings.memory.set_elements(entries.len());
         // An element that management does not know any more was destroyed long ago.

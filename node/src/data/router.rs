@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use parking_lot::RwLock;
 use quorate_management::orders::SetDirectory;
 use quorate_raft::peers::{self, Class, Identity, Peers, Service};
-use quorate_raft::{FIRST_FREE_SERVICE, InstanceId};
+use quorate_raft::{FIRST_FREE_SERVICE, InstanceId, vital};
 use quorate_txn::protocol::{Failure, Operation, Request, Response, SetId};
 use quorate_txn::traits::{CallError, LocalReads, Sets};
 use tokio::time::Instant;
@@ -29,6 +29,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A set of whose members a majority cannot even be connected to is given up after this long.
 const HOPELESS_AFTER: Duration = Duration::from_millis(700);
+/// What a panic says here: the state of the element may be half changed.
+const SERVING: &str = "the service of a replica set panicked";
 
 /// The sets of one database as this instance reaches them.
 pub struct Router {
@@ -105,10 +107,11 @@ impl Router {
                 request.operation,
                 Operation::Heartbeat | Operation::Snapshot { .. } | Operation::Read { .. } | Operation::ReadCut { .. }
             ) {
-                return Ok(replica.serve(request).await);
+                return Ok(vital(SERVING, replica.serve(request)).await);
             }
             // Driven to its end even if whoever asked has gone: the messages of a transaction are executed only once.
-            return tokio::spawn(async move { replica.serve(request).await }).await.map_err(|_| Miss::Lost);
+            let serving = async move { replica.serve(request).await };
+            return tokio::spawn(vital(SERVING, serving)).await.map_err(|_| Miss::Lost);
         }
         let message = encode(self.database, set, request);
         match self.peers.call(to, Class::Bulk, SERVICE, message).await {
@@ -203,7 +206,7 @@ impl Service for Receiver {
         };
         let answer = self.runtime.spawn(async move {
             let request: Request = postcard::from_bytes(&message).map_err(|e| format!("decode a request: {e}"))?;
-            let response = element.replica().serve(request).await;
+            let response = vital(SERVING, element.replica().serve(request)).await;
             postcard::to_stdvec(&response).map(Bytes::from).map_err(|e| e.to_string())
         });
         Box::pin(async move { answer.await.unwrap_or_else(|e| Err(format!("the request failed: {e}"))) })

@@ -336,7 +336,7 @@ impl Instance {
                 element_orders.take_orders(&orders.elements);
             }),
         };
-        self.tasks.spawn(agent.run(self.stop.clone()));
+        self.tasks.spawn(quorate_raft::vital("the management agent panicked", agent.run(self.stop.clone())));
         tracing::info!(grid = membership.name, instance = membership.instance, incarnation, "running");
         let running = Arc::new(Running { membership, peers: self.peers.clone(), elements, group });
         self.running.send_replace(Some(running.clone()));
@@ -387,7 +387,7 @@ impl Instance {
         let (running, stop) = (group.clone(), self.stop.clone());
         self.tasks.spawn(async move {
             tokio::select! {
-                () = running.run() => {}
+                () = quorate_raft::vital("management panicked", running.run()) => {}
                 () = stop.cancelled() => {}
             }
         });

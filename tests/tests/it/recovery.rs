@@ -430,10 +430,12 @@ async fn t14_t15_t16_t20_t22_an_instance_that_ends_itself_costs_others_a_retry_a
     let mut session = grid.session(1);
     session.batch("CREATE TABLE quiet (id bigint PRIMARY KEY, v bigint) DISTRIBUTE BY HASH (id)").await.unwrap();
     session.batch("INSERT INTO quiet SELECT i, 0 FROM generate_series(1, 20) AS g(i)").await.unwrap();
-    // The process aborts in the middle of an element's work, as it does when it finds an invariant broken.
+    // A panic in the middle of an element's work: what it leaves nobody may trust, so the process ends.
     let broken = grid.leader(2).await;
     grid.kill(broken);
-    grid.restart_with(broken, &["element.after_prepare=exit".to_owned()]);
+    grid.expect_error("can no longer be trusted");
+    grid.expect_error("panicked at");
+    grid.restart_with(broken, &["element.after_prepare=panic".to_owned()]);
     grid.settled().await;
     grid.leaders_spread().await;
     let survivors: Vec<usize> = (1..=3).filter(|number| *number != broken).collect();

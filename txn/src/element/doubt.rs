@@ -4,14 +4,16 @@
 //! timestamp. Any not prepared: that one first replicates a refusal, so that a late prepare is rejected there, and all
 //! abort. Any forgotten: all abort, since a commit is forgotten only when all participants have applied it. A gateway's crash, a leader's change and lost messages all end here.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::join_all;
 
-use super::ReplicaSet;
 use super::read::check_reasonable;
+use super::{Fatal, ReplicaSet};
 use crate::clock::Timestamp;
 use crate::command::{Applied, Command};
 use crate::protocol::{Failure, Operation, Outcome, Refusal, Reply, Request, Sender, SetId, TxnId, TxnStatus};
@@ -149,7 +151,13 @@ impl ReplicaSet {
         let (at, participants) = (prepared.at, prepared.participants.clone());
         if let Some(leader) = &mut state.leader {
             leader.resolving.insert(txn, Duration::MAX);
-            tokio::spawn(self.clone().resolve_doubt(txn, at, participants));
+            let resolution = AssertUnwindSafe(self.clone().resolve_doubt(txn, at, participants)).catch_unwind();
+            let on_fatal = self.options.on_fatal.clone();
+            tokio::spawn(async move {
+                if resolution.await.is_err() {
+                    on_fatal(&Fatal::Panicked("the resolution of a transaction in doubt"));
+                }
+            });
         }
     }
 }
