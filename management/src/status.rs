@@ -176,7 +176,7 @@ impl<'a> View<'a> {
             message.clone_from(&unreachable.reason);
         } else if status == Status::Uncreated && !self.is_up(element.instance) {
             "its instance is not up".clone_into(&mut message);
-        } else if message.is_empty()
+        } else if (message.is_empty() || status == Status::Loading)
             && let Some(note) = self.live.notes.get(&element.number)
         {
             message.clone_from(note);
