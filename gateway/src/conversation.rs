@@ -1,7 +1,8 @@
 //! The life of a session: messages in, calls of the session, answers out.
 //!
-//! After an error in the extended protocol everything up to the next Sync is skipped. Portals live until the transaction ends, or goes back to a
-//! savepoint made before them.
+//! Every error fails the transaction, those that the session does not see too (a parameter that cannot be read, a portal that does not exist). After
+//! an error in the extended protocol everything up to the next Sync is skipped. Portals live until the transaction ends, or goes back to a savepoint
+//! made before them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +71,7 @@ impl Conversation {
                 Ok(frame) => {
                     self.member.message();
                     let answered = match self.answer_at_once(&frame) {
-                        Some(answered) => answered,
+                        Some(result) => self.finish(result).await,
                         None => self.answer(frame).await,
                     };
                     if let Err(close) = answered {
@@ -96,11 +97,11 @@ impl Conversation {
     }
 
     /// Answers the messages that wait for nothing; `None` for the others.
-    fn answer_at_once(&mut self, frame: &Frame) -> Option<Result<(), Close>> {
+    fn answer_at_once(&mut self, frame: &Frame) -> Option<Result<(), Trouble>> {
         if self.skipping && !matches!(frame.kind, b'S' | b'X') {
             return Some(Ok(()));
         }
-        let result = match frame.kind {
+        Some(match frame.kind {
             b'B' => self.bind(&frame.body),
             b'D' => self.describe(&frame.body),
             b'C' => self.close(&frame.body),
@@ -116,8 +117,7 @@ impl Conversation {
             // What a client had under way when its COPY failed.
             b'd' | b'c' | b'f' => Ok(()),
             _ => return None,
-        };
-        Some(self.finish(result))
+        })
     }
 
     async fn answer(&mut self, frame: Frame) -> Result<(), Close> {
@@ -126,45 +126,47 @@ impl Conversation {
             b'Q' => {
                 self.portals.close("");
                 let result = self.simple_query(&body).await;
-                self.settle(result)?;
+                self.settle(result).await?;
                 self.ready();
                 return Ok(());
             }
             b'S' => {
                 self.skipping = false;
                 let result = self.io.drive(self.session.sync()).await.map_err(Trouble::from);
-                self.settle(result)?;
+                self.settle(result).await?;
                 self.ready();
                 return Ok(());
             }
             b'P' => self.parse(&body).await,
             b'E' => self.execute(&body).await,
             b'F' => {
-                self.settle(Err(Error::unsupported("the function call protocol", "Use SELECT.").into()))?;
+                self.settle(Err(Error::unsupported("the function call protocol", "Use SELECT.").into())).await?;
                 self.ready();
                 return Ok(());
             }
             b'X' => return Err(Close::Gone),
             kind => return Err(Close::Fatal(violation(format!("unexpected message type {kind}")))),
         };
-        self.finish(result)
+        self.finish(result).await
     }
 
     /// The end of a message of the extended protocol: after an error the others up to Sync are skipped.
-    fn finish(&mut self, result: Result<(), Trouble>) -> Result<(), Close> {
-        if !self.settle(result)? {
+    async fn finish(&mut self, result: Result<(), Trouble>) -> Result<(), Close> {
+        if !self.settle(result).await? {
             self.skipping = true;
         }
         Ok(())
     }
 
     /// Sends the error that a message ended with, if any; false then.
-    fn settle(&mut self, result: Result<(), Trouble>) -> Result<bool, Close> {
+    async fn settle(&mut self, result: Result<(), Trouble>) -> Result<bool, Close> {
         let error = match result {
             Ok(()) => return Ok(true),
             Err(Trouble::Close(close)) => return Err(close),
             Err(Trouble::Statement(error)) => error,
         };
+        // The session has done so for its own errors, and does it once.
+        self.io.drive(self.session.fail(&error)).await;
         // A statement that was cancelled because the session has to end: say that, not that it was cancelled.
         self.member.check()?;
         self.report_notices();

@@ -116,7 +116,7 @@ impl Conversation {
 
     pub(crate) fn bind(&mut self, body: &Bytes) -> Result<(), Trouble> {
         let mut bind = Bind::decode(body)?;
-        let statement = self.session.statement(bind.statement)?;
+        let statement = self.session.statement_to_bind(bind.statement)?;
         let types = statement.parameter_types();
         if bind.parameter_count != types.len() {
             return Err(violation(format!(
@@ -220,7 +220,12 @@ impl Conversation {
             PortalState::Bound(parameters) => {
                 let then_sync = limit.is_none() && self.io.sync_follows();
                 match self.io.drive(self.session.execute(&portal.statement, parameters, then_sync)).await? {
-                    Execution::Rows(rows) => rows,
+                    Execution::Rows(mut rows) => {
+                        if limit.is_some() {
+                            self.io.drive(rows.fetch_all(&mut self.session)).await?;
+                        }
+                        rows
+                    }
                     Execution::Done(tag) => {
                         self.complete(&tag);
                         return Ok(PortalState::Spent);

@@ -6,7 +6,8 @@
 //! - Extended queries: [`Session::prepare`], [`Session::execute`] and [`Session::sync`]. Outside a block everything between two Syncs is one implicit
 //!   transaction. A gateway that sees a Sync right behind an Execute says `then_sync = true`: the transaction then commits before the
 //!   answer is given out, and a lost race (40001) is repeated instead of reported.
-//! - After any `Err` the session has already failed or ended its transaction; `status` says which.
+//! - After any `Err` of what is awaited the session has already failed or ended its transaction; `status` says which. For all other errors, those of
+//!   the protocol among them, the gateway calls [`Session::fail`].
 //!
 //! Repeating: a statement that lost a race is run again as long as nothing of its transaction has been given out; that is, for the
 //! first statement of a transaction. For one that commits by itself, results up to 4 MiB are held back until the commit succeeded.
@@ -74,6 +75,8 @@ pub struct Session {
     portals_end: Option<u64>,
     statements: HashMap<String, Arc<Prepared>>,
     cursors: HashMap<String, Cursor>,
+    /// What runs is one of several statements of a simple query, which are a block of their own.
+    several: bool,
     cache: Cache,
     notices: Vec<Notice>,
 }
@@ -108,6 +111,7 @@ impl Session {
             portals_end: None,
             statements: HashMap::new(),
             cursors: HashMap::new(),
+            several: false,
             cache: Cache::default(),
             notices: Vec::new(),
         })
@@ -172,10 +176,10 @@ impl Session {
     ) -> Result<Execution, Error> {
         let Some(compiled) = &statement.compiled else { return Ok(Execution::Empty) };
         self.cancel.clear();
+        self.several = false;
         let execution = self.run(compiled, parameters, if then_sync { End::Commit } else { End::Stay }).await?;
         if let Execution::Rows(rows) = &execution
             && !statement.described(rows.columns())
-            && !matches!(&*compiled.parsed.statement, crate::parse::Statement::Fetch(_))
         {
             let error = Error::new(SqlState::FEATURE_NOT_SUPPORTED, "cached plan must not change result type");
             self.fail(&error).await;
@@ -301,6 +305,18 @@ impl Session {
             };
             Error::new(SqlState::INVALID_SQL_STATEMENT_NAME, message)
         })
+    }
+
+    /// The same, to make a portal of: FETCH gives the columns of the cursor that there is now.
+    ///
+    /// # Errors
+    /// 26000.
+    pub fn statement_to_bind(&self, name: &str) -> Result<Arc<Prepared>, Error> {
+        let statement = self.statement(name)?;
+        let Some(compiled) = &statement.compiled else { return Ok(statement) };
+        let crate::parse::Statement::Fetch(fetch) = &*compiled.parsed.statement else { return Ok(statement) };
+        let compiled = Some(compiled.clone());
+        Ok(Arc::new(Prepared { compiled, parameters: Vec::new(), columns: self.fetched_columns(fetch) }))
     }
 
     /// Forgets a statement; one that does not exist is no error.

@@ -207,6 +207,87 @@ async fn going_back_to_a_savepoint_takes_the_portals_bound_behind_it() {
 }
 
 #[tokio::test]
+async fn errors_that_no_statement_saw_fail_the_transaction_too() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    raw.send(&query("CREATE TABLE t (a int PRIMARY KEY)")).await;
+    raw.until_ready().await;
+    let insert = |a: &str| [parse("i", "INSERT INTO t VALUES ($1)"), bind("", "i", &[a]), execute("", 0)].concat();
+    let wrong = [
+        bind("", "i", &["abc"]),
+        bind("", "i", &[]),
+        bind("", "nothing", &[]),
+        describe_portal("nothing"),
+        execute("nothing", 0),
+        message('C', b"?nothing\0"),
+    ];
+    for wrong in wrong {
+        // What came before it in the same implicit transaction is not committed by Sync.
+        raw.send(&[insert("1"), wrong.clone(), sync()].concat()).await;
+        assert_eq!(raw.until_ready().await.last().expect("ready").body, b"I");
+        // A block can only be rolled back.
+        raw.send(
+            &[
+                query("BEGIN"),
+                parse("j", "INSERT INTO t VALUES (2)"),
+                bind("", "j", &[]),
+                execute("", 0),
+                wrong,
+                sync(),
+            ]
+            .concat(),
+        )
+        .await;
+        raw.until_ready().await;
+        assert_eq!(raw.until_ready().await.last().expect("ready").body, b"E");
+        raw.send(&[query("COMMIT"), query("SELECT count(*) FROM t"), query("DEALLOCATE ALL")].concat()).await;
+        let answers = raw.until_ready().await;
+        assert_eq!(answers[0].text(), "ROLLBACK");
+        let answers = raw.until_ready().await;
+        assert_eq!(answers[1].values(), [Some(b"0".to_vec())]);
+        raw.until_ready().await;
+    }
+}
+
+#[tokio::test]
+async fn fetch_gives_the_rows_and_columns_of_the_cursor_that_there_is() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    let fetch = [parse("f", "FETCH ALL FROM c"), bind("", "f", &[]), describe_portal(""), execute("", 0), sync()];
+    raw.send(&[query("BEGIN; DECLARE c CURSOR FOR SELECT 1"), fetch.concat()].concat()).await;
+    raw.until_ready().await;
+    assert_eq!(kinds(&raw.until_ready().await), "12TDCZ");
+    // Another cursor of the name has other columns; the statement is the same.
+    raw.send(&[query("CLOSE c; DECLARE c CURSOR FOR SELECT 1, 'a'"), fetch[1..].concat()].concat()).await;
+    raw.until_ready().await;
+    let answers = raw.until_ready().await;
+    assert_eq!(kinds(&answers), "2TDCZ");
+    assert_eq!(answers[1].body[..2], [0, 2]);
+    assert_eq!(answers[2].values().len(), 2);
+    raw.send(&[query("ROLLBACK"), parse("p", "FETCH 4 FROM c"), sync()].concat()).await;
+    raw.until_ready().await;
+    raw.until_ready().await;
+    // A part of what it gives is given; the cursor stands behind all of it, and may be closed.
+    let part = [
+        query("BEGIN; DECLARE c CURSOR FOR SELECT * FROM generate_series(1, 10)"),
+        bind("four", "p", &[]),
+        execute("four", 2),
+        sync(),
+    ];
+    raw.send(&part.concat()).await;
+    raw.until_ready().await;
+    assert_eq!(kinds(&raw.until_ready().await), "2DDsZ");
+    raw.send(&query("FETCH c; CLOSE c")).await;
+    let answers = raw.until_ready().await;
+    assert_eq!(answers[1].values(), [Some(b"5".to_vec())]);
+    raw.send(&[execute("four", 0), sync()].concat()).await;
+    let answers = raw.until_ready().await;
+    assert_eq!(kinds(&answers), "DDCZ");
+    assert_eq!(answers[1].values(), [Some(b"4".to_vec())]);
+    assert_eq!(answers[2].text(), "FETCH 4");
+}
+
+#[tokio::test]
 async fn statements_and_portals_can_be_closed() {
     let server = Server::start().await;
     let mut raw = server.raw().await;

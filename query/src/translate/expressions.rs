@@ -44,10 +44,11 @@ impl Translator {
     /// they are: PostgreSQL, too, works them out for all rows, to find the partners.
     pub(super) fn conditions(&mut self, conditions: &[Expr], joining: bool) -> Result<Vec<EngineExpr>, Error> {
         let mut translated: Vec<Option<EngineExpr>> = Vec::with_capacity(conditions.len());
+        let by_engine = matches!(self.frames.last(), Some(Frame::Engine));
         for (n, condition) in conditions.iter().enumerate() {
             let apart = n == 0 || condition.has_subquery() || !may_fail(condition);
             // An equality with a value of the row around is what the engine takes a subquery apart by.
-            if apart || (is_equality(condition) && (joining || condition.refers_out())) {
+            if apart || (is_equality(condition) && (joining || (by_engine && condition.refers_out()))) {
                 translated.push(Some(self.condition(condition)?));
                 continue;
             }

@@ -32,8 +32,9 @@ pub(super) fn ends_transaction(error: &Error) -> bool {
 }
 
 impl Session {
-    /// After an error. Without a savepoint the transaction is rolled back at once, so that its locks hold nobody up; a block stays, failed.
-    pub(super) async fn fail(&mut self, error: &Error) {
+    /// After an error. Without a savepoint the transaction is rolled back at once, so that its locks hold nobody up; a block stays, failed. Once more
+    /// for the same error changes nothing.
+    pub async fn fail(&mut self, error: &Error) {
         if self.fail_at_savepoint(error) {
             return;
         }

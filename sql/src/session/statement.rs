@@ -166,11 +166,22 @@ impl Session {
         Ok(())
     }
 
-    pub(super) async fn run_planned(
+    pub(super) fn run_planned<'a>(
+        &'a mut self,
+        compiled: &'a Arc<Compiled>,
+        parameters: Vec<Value>,
+        end: End,
+    ) -> impl Future<Output = Result<Execution, Error>> + 'a {
+        self.run_holding(compiled, parameters, end, HELD_BACK_BYTES_MAX)
+    }
+
+    /// Runs a planned statement. If it commits by itself, results up to `hold` bytes are held back until it has.
+    pub(super) async fn run_holding(
         &mut self,
         compiled: &Arc<Compiled>,
         parameters: Vec<Value>,
         end: End,
+        hold: usize,
     ) -> Result<Execution, Error> {
         if !self.cursors.is_empty() {
             Box::pin(self.settle_cursors(&compiled.parsed.statement)).await?;
@@ -178,10 +189,10 @@ impl Session {
         let commits = end == End::Commit && self.block == Block::None;
         let surroundings = Surroundings { commits, ..self.surroundings() };
         let mut deadline = self.deadline();
+        let hold = if commits { hold } else { 0 };
         let mut attempt = 1;
         loop {
             self.open()?;
-            let hold = if commits { HELD_BACK_BYTES_MAX } else { 0 };
             match self.attempt(compiled, &parameters, &surroundings, &mut deadline, hold, commits).await {
                 Ok((run, outcome, notices)) => {
                     self.notices.extend(notices);

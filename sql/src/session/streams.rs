@@ -128,6 +128,34 @@ impl RowStream {
         }
     }
 
+    /// Reads now what FETCH gives, as where it is not given at once: the cursor stands behind all of it then, and may be closed.
+    ///
+    /// # Errors
+    /// 53200 for more than a statement may hold, and as [`RowStream::next`].
+    pub async fn fetch_all(&mut self, session: &mut Session) -> Result<(), Error> {
+        let Some((_, left)) = &self.cursor else { return Ok(()) };
+        let most = usize::try_from(*left).unwrap_or(usize::MAX);
+        let mut rows: Vec<Row> = Vec::new();
+        let mut held = 0;
+        while let Some(batch) = self.next(session, most).await? {
+            held += memory(&batch);
+            rows.extend(batch);
+            if let Err(error) = session.check_held(held, "Fetch fewer rows at a time.") {
+                session.fail(&error).await;
+                return Err(error);
+            }
+        }
+        *self = RowStream::held(Some(self.columns.clone()), rows, CommandTag::plain("FETCH"));
+        Ok(())
+    }
+
+    /// Gives rows back that it gave last: they come again.
+    pub(super) fn put_back(&mut self, mut rows: Vec<Row>) {
+        self.given = self.given.saturating_sub(rows.len() as u64);
+        rows.extend(std::mem::take(&mut self.ready));
+        self.ready = rows.into_iter();
+    }
+
     /// About how many bytes the rows take that are here and were not given yet.
     pub(super) fn held_bytes(&self) -> usize {
         memory(self.ready.as_slice())
@@ -147,9 +175,8 @@ impl RowStream {
 
     /// The tag: for a query with the rows given so far.
     pub fn tag(&self) -> CommandTag {
-        match (self.tag.command, &self.cursor) {
-            ("SELECT", _) => CommandTag::counted("SELECT", self.given),
-            (_, Some(_)) => CommandTag::counted("FETCH", self.given),
+        match self.tag.command {
+            command @ ("SELECT" | "FETCH") => CommandTag::counted(command, self.given),
             _ => self.tag.clone(),
         }
     }
@@ -319,6 +346,7 @@ impl Script {
             return Ok(None);
         };
         self.next += 1;
+        session.several = self.statements.len() > 1;
         let last = self.next == self.statements.len();
         let execution = session.run(&statement, Vec::new(), if last { End::Commit } else { End::Stay }).await?;
         self.over = false;

@@ -177,8 +177,8 @@ impl Session {
             });
         }
         if let Statement::Fetch(fetch) = &*parsed.statement {
-            // A cursor that is declared later is described then, as the portal that it is.
-            let columns = if fetch.moves { None } else { self.cursor_columns(&fetch.cursor).ok() };
+            // Of the cursor that there is now; a portal is described anew ([`Session::statement_to_bind`]).
+            let columns = self.fetched_columns(fetch);
             let compiled = Some(Arc::new(Compiled::new(parsed, types)));
             return Ok(Prepared { compiled, parameters: Vec::new(), columns });
         }
