@@ -172,5 +172,7 @@ SELECT t, (SELECT max(b) FROM generate_series(1, 6) c LEFT JOIN generate_series(
 SELECT t, (SELECT max(b) FROM generate_series(1, 6) c LEFT JOIN generate_series(1, 9) b ON b = c WHERE b > 0 AND b = t::numeric::int) FROM generate_series(1, 3) t ORDER BY t
 SELECT t, EXISTS (SELECT FROM generate_series(1, 6) c LEFT JOIN generate_series(1, 9) b ON b = c WHERE b > 1 AND b = t - 1) FROM generate_series(1, 3) t ORDER BY t
 SELECT t, (SELECT k FROM (SELECT c % 5 AS k, count(*) FROM generate_series(1, 6) c GROUP BY 1 HAVING c % 5 > 0 AND c % 5 = t + 1) x) FROM generate_series(1, 3) t ORDER BY t
+SELECT t, (SELECT max(b) FROM (SELECT b FROM generate_series(0, 4) b WHERE b < t ORDER BY b LIMIT 3) z WHERE b <> 0 AND 10 / b = t) FROM generate_series(1, 5) t ORDER BY t
+SELECT t, (SELECT count(*) FROM (SELECT b FROM generate_series(0, 4) b WHERE b < t ORDER BY b LIMIT 3) z WHERE b <> 0 AND 10 / b > t) FROM generate_series(1, 5) t ORDER BY t
 WITH RECURSIVE r AS (SELECT random() AS x), s(n, x) AS (SELECT 1, 0::float8 UNION ALL SELECT n + 1, r.x FROM s, r WHERE n < 5) SELECT count(DISTINCT x), count(*) FROM s WHERE n > 1
 SELECT array_position(ARRAY[1, NULL, 3], NULL), array_position(ARRAY[1, 2], 2.0), array_position(ARRAY[1.5, 2], 2), array_position(ARRAY[1, 2], '2'), array_position(ARRAY[date '2026-01-01'], '2026-01-01'), array_position(ARRAY['a', 'b'], 'c'), array_position(NULL::int[], 1)

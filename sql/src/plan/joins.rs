@@ -457,8 +457,16 @@ pub(super) fn rows(source: Source, filter: Vec<Expr>, mut columns: Vec<Column>) 
     }
 }
 
+/// With the conditions below in one filter: only within one is it known which are worked out for which rows.
 fn filtered(node: Node, conditions: Vec<Expr>) -> Node {
-    if conditions.is_empty() { node } else { Node::Filter { input: Box::new(node), conditions } }
+    match node {
+        node if conditions.is_empty() => node,
+        Node::Filter { input, conditions: mut all } => {
+            all.extend(conditions);
+            Node::Filter { input, conditions: all }
+        }
+        node => Node::Filter { input: Box::new(node), conditions },
+    }
 }
 
 fn renumber(expr: &mut Expr, layout: &[usize]) {
