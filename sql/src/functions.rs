@@ -20,6 +20,7 @@ mod math;
 mod numeric_format;
 mod operators;
 mod pattern;
+mod regexp;
 mod registry;
 mod resolve;
 mod strings;

@@ -176,3 +176,28 @@ SELECT t, (SELECT max(b) FROM (SELECT b FROM generate_series(0, 4) b WHERE b < t
 SELECT t, (SELECT count(*) FROM (SELECT b FROM generate_series(0, 4) b WHERE b < t ORDER BY b LIMIT 3) z WHERE b <> 0 AND 10 / b > t) FROM generate_series(1, 5) t ORDER BY t
 WITH RECURSIVE r AS (SELECT random() AS x), s(n, x) AS (SELECT 1, 0::float8 UNION ALL SELECT n + 1, r.x FROM s, r WHERE n < 5) SELECT count(DISTINCT x), count(*) FROM s WHERE n > 1
 SELECT array_position(ARRAY[1, NULL, 3], NULL), array_position(ARRAY[1, 2], 2.0), array_position(ARRAY[1.5, 2], 2), array_position(ARRAY[1, 2], '2'), array_position(ARRAY[date '2026-01-01'], '2026-01-01'), array_position(ARRAY['a', 'b'], 'c'), array_position(NULL::int[], 1)
+-- Functions that statistics and reports like.
+SELECT round(sinh(1.5)::numeric, 12), round(cosh(-1.5)::numeric, 12), round(tanh(0.5)::numeric, 12), round(asinh(2)::numeric, 12), round(acosh(2)::numeric, 12), round(atanh(0.5)::numeric, 12), acosh(1), round(acosh(1.0000000001)::numeric, 12), round(asinh(1e308)::numeric, 9), round(acosh(1e308)::numeric, 9), atanh(1), sinh('-inf'), acosh('nan')
+SELECT acosh(0.5)
+SELECT atanh(-1.5)
+SELECT date_bin('15 minutes', timestamp '2026-02-11 15:44:17', timestamp '2001-01-01'), date_bin('15 minutes', timestamp '2026-02-11 15:44:17', timestamp '2030-01-01 00:02:30'), date_bin('2 days', timestamptz '2026-02-11 15:44:17+00', timestamptz '2001-01-01 00:00+00'), date_bin('1 day', timestamp 'infinity', timestamp '2001-01-01'), date_bin('5 min', timestamp '2026-02-11 15:40', timestamp '2026-02-11 15:45')
+SELECT date_bin('1 month', timestamp '2026-02-11', timestamp '2001-01-01')
+SELECT date_bin('0 days', timestamp '2026-02-11', timestamp '2001-01-01')
+SELECT date_bin('1 day', timestamp '2026-02-11', timestamp 'infinity')
+SELECT encode(sha224('abc'), 'hex'), encode(sha256('abc'::bytea), 'hex'), encode(sha384(''), 'hex'), encode(sha512('\x00ff'), 'hex'), sha256(NULL)
+SELECT regexp_like('Hello', 'h.l', 'i'), regexp_like('Hello', 'h.l'), regexp_like('a' || chr(10) || 'b', '^b', 'n'), regexp_like(NULL, 'a')
+SELECT regexp_like('a', 'a', 'g')
+SELECT regexp_count('aab', 'a*'), regexp_count('abcabc', 'Abc', 1, 'i'), regexp_count('123', '\d', 3), regexp_count('123', '\d', 9), regexp_count('', '^$'), regexp_count('äöü', '.', 2), regexp_count('abc', '')
+SELECT regexp_count('a', 'a', 0)
+SELECT regexp_instr('äbcabc', 'b(c)'), regexp_instr('äbcabc', 'b(c)', 3), regexp_instr('äbcabc', 'b(c)', 1, 2), regexp_instr('äbcabc', 'b(c)', 1, 2, 1), regexp_instr('äbcabc', 'B(C)', 1, 2, 0, 'i', 1), regexp_instr('abc', 'x'), regexp_instr('abc', 'b(x)?', 1, 1, 0, '', 1), regexp_instr('abc', 'b', 1, 1, 0, '', 2), regexp_instr('abc', 'b', 1, 1, 0, '', 1), regexp_substr('abc', 'b', 1, 1, '', 1)
+SELECT regexp_instr('a', 'a', 1, 1, 2)
+SELECT regexp_instr('a', 'a', 1, 0)
+SELECT regexp_substr('äbcabd', 'b.'), regexp_substr('äbcabd', 'b.', 3), regexp_substr('äbcabd', 'b(.)', 1, 2, '', 1), regexp_substr('abc', 'x'), regexp_substr('abc', 'B', 1, 1, 'i')
+SELECT array_ndims(ARRAY[1, 2]), array_dims(ARRAY[1, 2, NULL]), array_ndims(ARRAY[]::int[]), array_dims('{}'::text[]), array_dims(NULL::int[])
+SELECT bit_xor(i), bit_xor(i::smallint), bit_xor(i::bigint) FROM generate_series(1, 10) g(i)
+SELECT bit_xor(i) FROM generate_series(1, 0) g(i)
+SELECT round(corr(i, i * i)::numeric, 10), round(covar_pop(i, i * i)::numeric, 8), round(covar_samp(i, i * i)::numeric, 8), regr_count(i, nullif(i, 3)), regr_avgx(i, i * 2), regr_avgy(i, i * 2), round(regr_slope(i, i * i)::numeric, 10), round(regr_intercept(i, i * i)::numeric, 10), round(regr_r2(i, i * i)::numeric, 10), round(regr_sxx(i, i * i)::numeric, 6), round(regr_sxy(i, i * i)::numeric, 6), round(regr_syy(i, i * i)::numeric, 6) FROM generate_series(1, 9) g(i)
+SELECT corr(1, i), corr(i, 1), regr_slope(i, 1), regr_r2(1, i), regr_r2(i, 1), covar_samp(i, i), covar_pop(i, i), regr_intercept(7, i) FROM generate_series(1, 1) g(i)
+SELECT corr(i, i), regr_count(i, i), regr_avgx(i, i), covar_pop(i, i) FROM generate_series(1, 0) g(i)
+SELECT k, round(corr(i, i * i + k)::numeric, 10), round(regr_slope(i, i * k + 1)::numeric, 10), bit_xor(i) FROM (SELECT i, i % 3 AS k FROM generate_series(1, 30) g(i)) x GROUP BY k ORDER BY k
+SELECT covar_pop('inf', i), corr(i, 'nan'), regr_sxx(i, 'inf'), regr_syy(i, 'inf') FROM generate_series(1, 3) g(i)

@@ -144,3 +144,6 @@ SELECT id FROM dept d WHERE NULLIF(d.id, 1) NOT IN (SELECT e.dept FROM emp e WHE
 SELECT * FROM (SELECT d.id, count(e.id) AS n, count(*) AS m FROM dept d LEFT JOIN emp e ON e.dept = d.id GROUP BY d.id) t WHERE n > 0 AND m / n >= 1 ORDER BY id
 SELECT d.id FROM dept d LEFT JOIN emp e ON e.dept = d.id GROUP BY d.id HAVING count(e.id) = 0 OR count(*) / count(e.id) > 0 ORDER BY id
 SELECT d.id, e.id FROM dept d JOIN emp e ON e.dept = d.id WHERE e.id = d.id OR (e.id + d.id) / (e.id - d.id) > 0 ORDER BY 1, 2
+-- What replica sets add up apart is put together.
+SELECT round(corr(amount, id)::numeric, 10), round(covar_samp(amount, id)::numeric, 8), regr_count(amount, shop), round(regr_slope(amount, id)::numeric, 8), round(regr_intercept(amount, id)::numeric, 8), bit_xor(id) FROM sale
+SELECT shop, regr_count(amount, id), round(regr_avgy(amount, id)::numeric, 8), bit_xor(id) FROM sale GROUP BY shop ORDER BY shop

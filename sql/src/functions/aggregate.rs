@@ -11,6 +11,7 @@ use crate::functions::system::no_function;
 use crate::types::Type;
 use crate::value::{Array, Row, Value};
 
+mod regression;
 mod sums;
 mod variance;
 
@@ -83,6 +84,7 @@ impl AggregateSig {
             (name, _) if is_variance(name) => {
                 vec![Type::Int64, Type::Int32, Type::Text, Type::Text, Type::Bool]
             }
+            (name, _) if is_regression(name) => vec![Type::Float8; regression::STATE],
             // Bits, truth values and arrays are their own states.
             _ => vec![self.result.clone()],
         }
@@ -160,6 +162,9 @@ const TABLE: &[Entry] = entries! {
     "bit_or"(Type::Int16) -> Type::Int16, |_| Box::new(BitFold { result: Value::Null, fold: |a, b| a | b });
     "bit_or"(Type::Int32) -> Type::Int32, |_| Box::new(BitFold { result: Value::Null, fold: |a, b| a | b });
     "bit_or"(Type::Int64) -> Type::Int64, |_| Box::new(BitFold { result: Value::Null, fold: |a, b| a | b });
+    "bit_xor"(Type::Int16) -> Type::Int16, |_| Box::new(BitFold { result: Value::Null, fold: |a, b| a ^ b });
+    "bit_xor"(Type::Int32) -> Type::Int32, |_| Box::new(BitFold { result: Value::Null, fold: |a, b| a ^ b });
+    "bit_xor"(Type::Int64) -> Type::Int64, |_| Box::new(BitFold { result: Value::Null, fold: |a, b| a ^ b });
     "string_agg"(Type::Text, Type::Text) -> Type::Text, |_| Box::new(StringAgg { result: None, first: Value::Null });
     "string_agg"(Type::Bytea, Type::Bytea) -> Type::Bytea, |_| Box::new(BytesAgg { result: None, first: Value::Null });
     "array_agg"(ANY) -> ANY, |arguments| Box::new(ArrayAgg { element: arguments[0].clone(), values: Vec::new(), memory: 0 });
@@ -175,6 +180,18 @@ const TABLE: &[Entry] = entries! {
     "variance"(Type::Float8) -> Type::Float8, |_| variance::float(variance::Kind::VarianceSample);
     "var_samp"(Type::Float8) -> Type::Float8, |_| variance::float(variance::Kind::VarianceSample);
     "var_pop"(Type::Float8) -> Type::Float8, |_| variance::float(variance::Kind::VariancePopulation);
+    "corr"(Type::Float8, Type::Float8) -> Type::Float8, |_| regression::pairs(regression::Kind::Correlation);
+    "covar_pop"(Type::Float8, Type::Float8) -> Type::Float8, |_| regression::pairs(regression::Kind::CovariancePopulation);
+    "covar_samp"(Type::Float8, Type::Float8) -> Type::Float8, |_| regression::pairs(regression::Kind::CovarianceSample);
+    "regr_avgx"(Type::Float8, Type::Float8) -> Type::Float8, |_| regression::pairs(regression::Kind::AverageX);
+    "regr_avgy"(Type::Float8, Type::Float8) -> Type::Float8, |_| regression::pairs(regression::Kind::AverageY);
+    "regr_intercept"(Type::Float8, Type::Float8) -> Type::Float8, |_| regression::pairs(regression::Kind::Intercept);
+    "regr_r2"(Type::Float8, Type::Float8) -> Type::Float8, |_| regression::pairs(regression::Kind::Determination);
+    "regr_slope"(Type::Float8, Type::Float8) -> Type::Float8, |_| regression::pairs(regression::Kind::Slope);
+    "regr_sxx"(Type::Float8, Type::Float8) -> Type::Float8, |_| regression::pairs(regression::Kind::SquaresX);
+    "regr_sxy"(Type::Float8, Type::Float8) -> Type::Float8, |_| regression::pairs(regression::Kind::Products);
+    "regr_syy"(Type::Float8, Type::Float8) -> Type::Float8, |_| regression::pairs(regression::Kind::SquaresY);
+    "regr_count"(Type::Float8, Type::Float8) -> Type::Int64, |_| regression::pairs(regression::Kind::Count);
 };
 
 /// Name, arguments and result of all aggregates; `min` and `max`, which take any type that has an order, last.
@@ -225,6 +242,10 @@ pub fn resolve_aggregate(name: &str, arguments: &[Type]) -> Result<AggregateSig,
 
 fn is_variance(name: &str) -> bool {
     name.starts_with("stddev") || name.starts_with("var")
+}
+
+fn is_regression(name: &str) -> bool {
+    name == "corr" || name.starts_with("covar_") || name.starts_with("regr_")
 }
 
 fn array_of(element: &Type) -> Result<Type, Error> {

@@ -241,6 +241,17 @@ pub(super) fn array_length(_: Context<'_>, a: &[Value]) -> Result<Value> {
     Ok(if int(&a[1])? == 1 && length > 0 { count(length) } else { Value::Null })
 }
 
+/// `array_ndims(array)`: one, for there are no others; none of an empty array.
+pub(super) fn array_ndims(_: Context<'_>, a: &[Value]) -> Result<Value> {
+    Ok(if array(&a[0])?.values().is_empty() { Value::Null } else { Value::Int32(1) })
+}
+
+/// `array_dims(array)`: the bounds, as text.
+pub(super) fn array_dims(_: Context<'_>, a: &[Value]) -> Result<Value> {
+    let length = array(&a[0])?.values().len();
+    Ok(if length == 0 { Value::Null } else { Value::text(format!("[1:{length}]")) })
+}
+
 /// `cardinality(array)`
 pub(super) fn cardinality(_: Context<'_>, a: &[Value]) -> Result<Value> {
     Ok(count(array(&a[0])?.values().len()))

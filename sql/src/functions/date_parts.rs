@@ -293,6 +293,36 @@ pub(super) fn date_trunc_zone(_: Context<'_>, arguments: &[Value]) -> Result<Val
     }
 }
 
+/// `date_bin(stride, timestamp, origin)`: the beginning of the bin that a moment lies in; bins begin at the origin and every stride from there.
+pub(super) fn date_bin(_: Context<'_>, arguments: &[Value]) -> Result<Value> {
+    let Value::Interval(stride) = &arguments[0] else { return Err(mismatch("interval", &arguments[0])) };
+    let moment = |value: &Value| match value {
+        Value::Timestamp(micros) | Value::TimestampTz(micros) => Ok(*micros),
+        other => Err(mismatch("timestamp", other)),
+    };
+    let (at, origin) = (moment(&arguments[1])?, moment(&arguments[2])?);
+    if is_infinite(at) {
+        return Ok(arguments[1].clone());
+    }
+    let overflow = |what: &str| Error::new(SqlState::DATETIME_FIELD_OVERFLOW, what.to_owned());
+    if is_infinite(origin) {
+        return Err(overflow("origin out of range"));
+    }
+    if stride.months != 0 {
+        let message = "timestamps cannot be binned into intervals containing months or years";
+        return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+    }
+    // In 128 bits nothing here can overflow.
+    let stride = i128::from(stride.days) * i128::from(USECS_PER_DAY) + i128::from(stride.micros);
+    if stride <= 0 {
+        return Err(overflow("stride must be greater than zero"));
+    }
+    let (at, origin) = (i128::from(at), i128::from(origin));
+    let bin = i64::try_from(at - (at - origin).rem_euclid(stride)).ok();
+    let bin = check_timestamp(bin)?;
+    Ok(if matches!(arguments[1], Value::Timestamp(_)) { Value::Timestamp(bin) } else { Value::TimestampTz(bin) })
+}
+
 fn truncate_zoned(unit: &str, utc: i64, zone: &TimeZone) -> Result<Value> {
     let local = zone.to_local(utc);
     let Some(truncated) = truncate(unit, local, &Type::TimestampTz(None))? else {

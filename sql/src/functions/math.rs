@@ -235,6 +235,34 @@ pub(super) fn atan2(_: Context<'_>, arguments: &[Value]) -> Result {
     Ok(Value::Float8(float(&arguments[0])?.atan2(float(&arguments[1])?)))
 }
 
+pub(super) fn sinh(_: Context<'_>, arguments: &[Value]) -> Result {
+    Ok(Value::Float8(float(&arguments[0])?.sinh()))
+}
+
+pub(super) fn cosh(_: Context<'_>, arguments: &[Value]) -> Result {
+    Ok(Value::Float8(float(&arguments[0])?.cosh()))
+}
+
+pub(super) fn tanh(_: Context<'_>, arguments: &[Value]) -> Result {
+    Ok(Value::Float8(float(&arguments[0])?.tanh()))
+}
+
+pub(super) fn asinh(_: Context<'_>, arguments: &[Value]) -> Result {
+    Ok(Value::Float8(libm::asinh(float(&arguments[0])?)))
+}
+
+pub(super) fn acosh(_: Context<'_>, arguments: &[Value]) -> Result {
+    let x = float(&arguments[0])?;
+    if x < 1.0 {
+        return Err(Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "input is out of range"));
+    }
+    Ok(Value::Float8(libm::acosh(x)))
+}
+
+pub(super) fn atanh(_: Context<'_>, arguments: &[Value]) -> Result {
+    inverse(arguments, libm::atanh)
+}
+
 pub(super) fn degrees(_: Context<'_>, arguments: &[Value]) -> Result {
     let result = float(&arguments[0])? / (std::f64::consts::PI / 180.0);
     Ok(Value::Float8(result))

@@ -7,7 +7,7 @@ use crate::functions::resolve::{ANY, Choice, choose};
 use crate::functions::system::{ambiguous_function, no_function};
 use crate::functions::{
     Body, FunctionEval, FunctionSig, Volatility, aggregate, arrays, catalog, date_make, date_parts, dates, math,
-    numeric_format, strings, system, time_format,
+    numeric_format, regexp, strings, system, time_format,
 };
 use crate::types::Type;
 use crate::value::Value;
@@ -116,6 +116,12 @@ const TABLE: &[Entry] = functions! {
     fixed "acos"(FLOAT8) -> FLOAT8, math::acos;
     fixed "atan"(FLOAT8) -> FLOAT8, math::atan;
     fixed "atan2"(FLOAT8, FLOAT8) -> FLOAT8, math::atan2;
+    fixed "sinh"(FLOAT8) -> FLOAT8, math::sinh;
+    fixed "cosh"(FLOAT8) -> FLOAT8, math::cosh;
+    fixed "tanh"(FLOAT8) -> FLOAT8, math::tanh;
+    fixed "asinh"(FLOAT8) -> FLOAT8, math::asinh;
+    fixed "acosh"(FLOAT8) -> FLOAT8, math::acosh;
+    fixed "atanh"(FLOAT8) -> FLOAT8, math::atanh;
     fixed "degrees"(FLOAT8) -> FLOAT8, math::degrees;
     fixed "radians"(FLOAT8) -> FLOAT8, math::radians;
     fixed "width_bucket"(FLOAT8, FLOAT8, FLOAT8, INT4) -> INT4, math::width_bucket;
@@ -145,7 +151,7 @@ const TABLE: &[Entry] = functions! {
     fixed "substring"(TEXT, INT4, INT4) -> TEXT, strings::substring;
     fixed "substring"(BYTEA, INT4) -> BYTEA, strings::substring;
     fixed "substring"(BYTEA, INT4, INT4) -> BYTEA, strings::substring;
-    fixed "substring"(TEXT, TEXT) -> TEXT, strings::substring_pattern;
+    fixed "substring"(TEXT, TEXT) -> TEXT, regexp::substring_pattern;
     fixed "left"(TEXT, INT4) -> TEXT, strings::left;
     fixed "right"(TEXT, INT4) -> TEXT, strings::right;
     fixed "btrim"(TEXT) -> TEXT, strings::btrim;
@@ -179,10 +185,30 @@ const TABLE: &[Entry] = functions! {
     fixed "encode"(BYTEA, TEXT) -> TEXT, strings::encode;
     fixed "decode"(TEXT, TEXT) -> BYTEA, strings::decode;
     fixed "get_byte"(BYTEA, INT4) -> INT4, strings::get_byte;
-    fixed "regexp_replace"(TEXT, TEXT, TEXT) -> TEXT, strings::regexp_replace;
-    fixed "regexp_replace"(TEXT, TEXT, TEXT, TEXT) -> TEXT, strings::regexp_replace;
-    fixed "regexp_match"(TEXT, TEXT) -> ANY, strings::regexp_match;
-    fixed "regexp_match"(TEXT, TEXT, TEXT) -> ANY, strings::regexp_match;
+    fixed "sha224"(BYTEA) -> BYTEA, strings::sha224;
+    fixed "sha256"(BYTEA) -> BYTEA, strings::sha256;
+    fixed "sha384"(BYTEA) -> BYTEA, strings::sha384;
+    fixed "sha512"(BYTEA) -> BYTEA, strings::sha512;
+    fixed "regexp_replace"(TEXT, TEXT, TEXT) -> TEXT, regexp::regexp_replace;
+    fixed "regexp_replace"(TEXT, TEXT, TEXT, TEXT) -> TEXT, regexp::regexp_replace;
+    fixed "regexp_match"(TEXT, TEXT) -> ANY, regexp::regexp_match;
+    fixed "regexp_match"(TEXT, TEXT, TEXT) -> ANY, regexp::regexp_match;
+    fixed "regexp_like"(TEXT, TEXT) -> BOOL, regexp::regexp_like;
+    fixed "regexp_like"(TEXT, TEXT, TEXT) -> BOOL, regexp::regexp_like;
+    fixed "regexp_count"(TEXT, TEXT) -> INT4, regexp::regexp_count;
+    fixed "regexp_count"(TEXT, TEXT, INT4) -> INT4, regexp::regexp_count;
+    fixed "regexp_count"(TEXT, TEXT, INT4, TEXT) -> INT4, regexp::regexp_count;
+    fixed "regexp_instr"(TEXT, TEXT) -> INT4, regexp::regexp_instr;
+    fixed "regexp_instr"(TEXT, TEXT, INT4) -> INT4, regexp::regexp_instr;
+    fixed "regexp_instr"(TEXT, TEXT, INT4, INT4) -> INT4, regexp::regexp_instr;
+    fixed "regexp_instr"(TEXT, TEXT, INT4, INT4, INT4) -> INT4, regexp::regexp_instr;
+    fixed "regexp_instr"(TEXT, TEXT, INT4, INT4, INT4, TEXT) -> INT4, regexp::regexp_instr;
+    fixed "regexp_instr"(TEXT, TEXT, INT4, INT4, INT4, TEXT, INT4) -> INT4, regexp::regexp_instr;
+    fixed "regexp_substr"(TEXT, TEXT) -> TEXT, regexp::regexp_substr;
+    fixed "regexp_substr"(TEXT, TEXT, INT4) -> TEXT, regexp::regexp_substr;
+    fixed "regexp_substr"(TEXT, TEXT, INT4, INT4) -> TEXT, regexp::regexp_substr;
+    fixed "regexp_substr"(TEXT, TEXT, INT4, INT4, TEXT) -> TEXT, regexp::regexp_substr;
+    fixed "regexp_substr"(TEXT, TEXT, INT4, INT4, TEXT, INT4) -> TEXT, regexp::regexp_substr;
     lenient "string_to_array"(TEXT, TEXT) -> ANY, strings::string_to_array;
     lenient "string_to_array"(TEXT, TEXT, TEXT) -> ANY, strings::string_to_array;
 
@@ -209,6 +235,8 @@ const TABLE: &[Entry] = functions! {
     stable "date_trunc"(TEXT, TIMESTAMPTZ) -> TIMESTAMPTZ, date_parts::date_trunc;
     fixed "date_trunc"(TEXT, INTERVAL) -> INTERVAL, date_parts::date_trunc;
     fixed "date_trunc"(TEXT, TIMESTAMPTZ, TEXT) -> TIMESTAMPTZ, date_parts::date_trunc_zone;
+    fixed "date_bin"(INTERVAL, TIMESTAMP, TIMESTAMP) -> TIMESTAMP, date_parts::date_bin;
+    fixed "date_bin"(INTERVAL, TIMESTAMPTZ, TIMESTAMPTZ) -> TIMESTAMPTZ, date_parts::date_bin;
     stable "age"(TIMESTAMP) -> INTERVAL, dates::age;
     stable "age"(TIMESTAMPTZ) -> INTERVAL, dates::age;
     fixed "age"(TIMESTAMP, TIMESTAMP) -> INTERVAL, dates::age;
@@ -274,6 +302,8 @@ const TABLE: &[Entry] = functions! {
     lenient "array_to_string"(ANY, TEXT, TEXT) -> TEXT, arrays::array_to_string;
     fixed "array_length"(ANY, INT4) -> INT4, arrays::array_length;
     fixed "cardinality"(ANY) -> INT4, arrays::cardinality;
+    fixed "array_ndims"(ANY) -> INT4, arrays::array_ndims;
+    fixed "array_dims"(ANY) -> TEXT, arrays::array_dims;
     stable "inet_server_port"() -> INT4, catalog::nothing;
     stable "inet_client_port"() -> INT4, catalog::nothing;
     fixed "array_upper"(ANY, INT4) -> INT4, arrays::array_length;

@@ -3,7 +3,6 @@
 use crate::error::{Error, SqlState};
 use crate::format::to_text;
 use crate::functions::EvalContext;
-use crate::functions::pattern::with_regex;
 use crate::value::{Array, Value, mismatch};
 
 type Result<T> = std::result::Result<T, Error>;
@@ -143,18 +142,6 @@ pub(super) fn substring(_: Context<'_>, a: &[Value]) -> Result<Value> {
         return Ok(Value::bytes(&bytes[from..to]));
     }
     Ok(Value::text(substring_of(text(&a[0])?, start, wanted)?))
-}
-
-/// `substring(text from pattern)`: the first group of a regular expression, or all it matches.
-pub(super) fn substring_pattern(_: Context<'_>, a: &[Value]) -> Result<Value> {
-    let (subject, pattern) = (text(&a[0])?, text(&a[1])?);
-    let found = with_regex(pattern, false, |regex| {
-        regex.captures(subject).and_then(|captures| {
-            let group = if regex.captures_len() > 1 { captures.get(1) } else { captures.get(0) };
-            group.map(|found| found.as_str().to_owned())
-        })
-    })?;
-    Ok(found.into())
 }
 
 pub(super) fn left(_: Context<'_>, a: &[Value]) -> Result<Value> {
@@ -412,6 +399,26 @@ pub(super) fn md5(_: Context<'_>, a: &[Value]) -> Result<Value> {
     Ok(Value::text(hex::encode(md5::Md5::digest(data))))
 }
 
+fn sha<D: md5::Digest>(a: &[Value]) -> Result<Value> {
+    Ok(Value::bytes(D::digest(bytes(&a[0])?).to_vec()))
+}
+
+pub(super) fn sha224(_: Context<'_>, a: &[Value]) -> Result<Value> {
+    sha::<sha2::Sha224>(a)
+}
+
+pub(super) fn sha256(_: Context<'_>, a: &[Value]) -> Result<Value> {
+    sha::<sha2::Sha256>(a)
+}
+
+pub(super) fn sha384(_: Context<'_>, a: &[Value]) -> Result<Value> {
+    sha::<sha2::Sha384>(a)
+}
+
+pub(super) fn sha512(_: Context<'_>, a: &[Value]) -> Result<Value> {
+    sha::<sha2::Sha512>(a)
+}
+
 pub(super) fn ascii(_: Context<'_>, a: &[Value]) -> Result<Value> {
     Ok(Value::Int32(text(&a[0])?.chars().next().map_or(0, |c| u32::from(c) as i32)))
 }
@@ -501,74 +508,6 @@ pub(super) fn get_byte(_: Context<'_>, a: &[Value]) -> Result<Value> {
     byte.map(|byte| Value::Int32(i32::from(*byte))).ok_or_else(|| {
         let range = data.len() as i64 - 1;
         Error::new(SqlState::ARRAY_SUBSCRIPT_ERROR, format!("index {at} out of valid range, 0..{range}"))
-    })
-}
-
-/// The flags of `regexp_replace` and its kin: whether all matches are meant, and the pattern with the others put in front.
-fn flags(pattern: &str, flags: &str) -> Result<(bool, bool, String)> {
-    let (mut all, mut insensitive, mut prefix) = (false, false, String::new());
-    for flag in flags.chars() {
-        match flag {
-            'g' => all = true,
-            'i' => insensitive = true,
-            'c' => insensitive = false,
-            's' => prefix.push_str("(?s)"),
-            'n' | 'm' => prefix.push_str("(?m-s)"),
-            'x' => prefix.push_str("(?x)"),
-            other => {
-                let message = format!("invalid regular expression option: \"{other}\"");
-                return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message));
-            }
-        }
-    }
-    Ok((all, insensitive, prefix + pattern))
-}
-
-pub(super) fn regexp_replace(_: Context<'_>, a: &[Value]) -> Result<Value> {
-    let subject = text(&a[0])?;
-    let (all, insensitive, pattern) = flags(text(&a[1])?, a.get(3).map_or(Ok(""), text)?)?;
-    // PostgreSQL writes \1 and \&, the crate $1 and $0.
-    let mut replacement = String::new();
-    let mut characters = text(&a[2])?.chars();
-    while let Some(c) = characters.next() {
-        match c {
-            '$' => replacement.push_str("$$"),
-            '\\' => match characters.next() {
-                Some(digit @ '1'..='9') => replacement.push_str(&format!("${{{digit}}}")),
-                Some('&') => replacement.push_str("${0}"),
-                Some('\\') | None => replacement.push('\\'),
-                Some(other) => replacement.extend(['\\', other]),
-            },
-            c => replacement.push(c),
-        }
-    }
-    with_regex(&pattern, insensitive, |regex| {
-        // Each match gives the replacement, with as much of the subject as it refers to.
-        let matches = if all { regex.find_iter(subject).count() } else { 1 };
-        let referred = replacement.matches("${").count();
-        let most = matches.saturating_mul(replacement.len()).saturating_add(subject.len().saturating_mul(referred + 1));
-        bounded(most)?;
-        let replaced = if all {
-            regex.replace_all(subject, replacement.as_str())
-        } else {
-            regex.replace(subject, replacement.as_str())
-        };
-        Ok(Value::text(replaced.as_ref()))
-    })?
-}
-
-pub(super) fn regexp_match(_: Context<'_>, a: &[Value]) -> Result<Value> {
-    let subject = text(&a[0])?;
-    let (_, insensitive, pattern) = flags(text(&a[1])?, a.get(2).map_or(Ok(""), text)?)?;
-    with_regex(&pattern, insensitive, |regex| match regex.captures(subject) {
-        None => Value::Null,
-        Some(captures) => {
-            let first = usize::from(captures.len() > 1);
-            let groups = (first..captures.len())
-                .map(|i| captures.get(i).map(|found| found.as_str().to_owned()).into())
-                .collect();
-            Value::Array(std::sync::Arc::new(Array::new(crate::types::Type::Text, groups)))
-        }
     })
 }
 
