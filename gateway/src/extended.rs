@@ -33,8 +33,8 @@ enum PortalState {
     Bound(Vec<Value>),
     /// Some rows are sent.
     Rows(RowStream),
-    /// All rows are sent.
-    Exhausted,
+    /// All rows of a command are sent.
+    Exhausted(&'static str),
     /// A statement without rows, which runs once, or one that failed.
     Spent,
 }
@@ -195,7 +195,7 @@ impl Conversation {
 
     pub(crate) async fn execute(&mut self, body: &Bytes) -> Result<(), Trouble> {
         let (name, limit) = message::decode_execute(body)?;
-        let began = matches!(self.portals.get(name)?.state, PortalState::Rows(_) | PortalState::Exhausted);
+        let began = matches!(self.portals.get(name)?.state, PortalState::Rows(_) | PortalState::Exhausted(_));
         if began && self.session.status() == TransactionStatus::Failed {
             // With a savepoint the transaction is still there; nothing is to be seen of it until the block has gone back.
             return Err(Error::in_failed_transaction().into());
@@ -244,10 +244,13 @@ impl Conversation {
                     }
                 }
             }
-            PortalState::Rows(rows) => rows,
-            PortalState::Exhausted => {
-                self.complete(&CommandTag::counted("SELECT", 0));
-                return Ok(PortalState::Exhausted);
+            PortalState::Rows(mut rows) => {
+                rows.count_anew();
+                rows
+            }
+            PortalState::Exhausted(command) => {
+                self.complete(&CommandTag::counted(command, 0));
+                return Ok(PortalState::Exhausted(command));
             }
             PortalState::Spent => {
                 let error =
@@ -261,8 +264,9 @@ impl Conversation {
                 Ok(PortalState::Rows(rows))
             }
             Progress::Complete => {
-                self.complete(&rows.tag());
-                Ok(PortalState::Exhausted)
+                let tag = rows.tag();
+                self.complete(&tag);
+                Ok(PortalState::Exhausted(tag.command))
             }
         }
     }

@@ -232,7 +232,7 @@ async fn errors_that_no_statement_saw_fail_the_transaction_too() {
                 parse("j", "INSERT INTO t VALUES (2)"),
                 bind("", "j", &[]),
                 execute("", 0),
-                wrong,
+                wrong.clone(),
                 sync(),
             ]
             .concat(),
@@ -240,9 +240,17 @@ async fn errors_that_no_statement_saw_fail_the_transaction_too() {
         .await;
         raw.until_ready().await;
         assert_eq!(raw.until_ready().await.last().expect("ready").body, b"E");
-        raw.send(&[query("COMMIT"), query("SELECT count(*) FROM t"), query("DEALLOCATE ALL")].concat()).await;
+        raw.send(&query("COMMIT")).await;
         let answers = raw.until_ready().await;
         assert_eq!(answers[0].text(), "ROLLBACK");
+        // Back at a savepoint it goes on.
+        let behind = [query("BEGIN; SAVEPOINT s"), wrong, sync(), query("ROLLBACK TO s; SELECT 1; COMMIT")].concat();
+        raw.send(&behind).await;
+        raw.until_ready().await;
+        assert_eq!(raw.until_ready().await.last().expect("ready").body, b"E");
+        let answers = raw.until_ready().await;
+        assert_eq!(kinds(&answers), "CTDCCZ", "{answers:?}");
+        raw.send(&[query("SELECT count(*) FROM t"), query("DEALLOCATE ALL")].concat()).await;
         let answers = raw.until_ready().await;
         assert_eq!(answers[1].values(), [Some(b"0".to_vec())]);
         raw.until_ready().await;
@@ -284,7 +292,9 @@ async fn fetch_gives_the_rows_and_columns_of_the_cursor_that_there_is() {
     let answers = raw.until_ready().await;
     assert_eq!(kinds(&answers), "DDCZ");
     assert_eq!(answers[1].values(), [Some(b"4".to_vec())]);
-    assert_eq!(answers[2].text(), "FETCH 4");
+    assert_eq!(answers[2].text(), "FETCH 2", "each part is counted by itself");
+    raw.send(&[execute("four", 0), sync()].concat()).await;
+    assert_eq!(raw.until_ready().await[0].text(), "FETCH 0");
 }
 
 #[tokio::test]

@@ -163,6 +163,7 @@ impl Session {
     pub(super) async fn hold_cursors(&mut self) -> Result<(), Error> {
         if self.cursors.values().any(|cursor| cursor.hold && !cursor.outlived) {
             self.read_cursors(|cursor| cursor.hold, BEFORE_COMMIT).await?;
+            self.check_held(self.held_bytes(|cursor| cursor.hold), ALONE)?;
         }
         Ok(())
     }
@@ -179,7 +180,6 @@ impl Session {
         names.sort_unstable();
         let mut held = self.held_bytes(&which);
         for name in names {
-            self.check_held(held, &kept(&name, when))?;
             let deadline = self.deadline();
             let Some(cursor) = self.cursors.get_mut(&name).filter(|cursor| !cursor.rows.is_read()) else { continue };
             cursor.rows.let_take(deadline);
@@ -188,10 +188,7 @@ impl Session {
                 held += memory(&batch);
                 rows.extend(batch);
                 if let Err(error) = self.check_held(held, &kept(&name, when)) {
-                    self.cursors
-                        .get_mut(&name)
-                        .into_iter()
-                        .for_each(|cursor| cursor.rows.put_back(std::mem::take(&mut rows)));
+                    self.put_back(&name, rows);
                     return Err(error);
                 }
             }
@@ -200,6 +197,13 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Gives rows back to a cursor: they are fetched again.
+    pub(super) fn put_back(&mut self, name: &str, rows: Vec<Row>) {
+        if let Some(cursor) = self.cursors.get_mut(name) {
+            cursor.rows.put_back(rows);
+        }
     }
 
     /// About how many bytes the rows take of cursors whose queries are done.

@@ -27,7 +27,8 @@ pub(super) struct Savepoint {
 pub(super) fn ends_transaction(error: &Error) -> bool {
     match error.code.class() {
         "57" => error.code != SqlState::QUERY_CANCELED,
-        class => matches!(class, "08" | "40" | "58" | "XX"),
+        "08" => error.code != SqlState::PROTOCOL_VIOLATION,
+        class => matches!(class, "40" | "58" | "XX"),
     }
 }
 

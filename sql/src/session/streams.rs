@@ -133,14 +133,15 @@ impl RowStream {
     /// # Errors
     /// 53200 for more than a statement may hold, and as [`RowStream::next`].
     pub async fn fetch_all(&mut self, session: &mut Session) -> Result<(), Error> {
-        let Some((_, left)) = &self.cursor else { return Ok(()) };
-        let most = usize::try_from(*left).unwrap_or(usize::MAX);
+        let Some((name, left)) = self.cursor.clone() else { return Ok(()) };
+        let most = usize::try_from(left).unwrap_or(usize::MAX);
         let mut rows: Vec<Row> = Vec::new();
         let mut held = 0;
         while let Some(batch) = self.next(session, most).await? {
             held += memory(&batch);
             rows.extend(batch);
             if let Err(error) = session.check_held(held, "Fetch fewer rows at a time.") {
+                session.put_back(&name, rows);
                 session.fail(&error).await;
                 return Err(error);
             }
@@ -154,6 +155,11 @@ impl RowStream {
         self.given = self.given.saturating_sub(rows.len() as u64);
         rows.extend(std::mem::take(&mut self.ready));
         self.ready = rows.into_iter();
+    }
+
+    /// A next part of the rows is given, and counted by itself.
+    pub fn count_anew(&mut self) {
+        self.given = 0;
     }
 
     /// About how many bytes the rows take that are here and were not given yet.
@@ -173,7 +179,7 @@ impl RowStream {
         }
     }
 
-    /// The tag: for a query with the rows given so far.
+    /// The tag: for a query and FETCH with the rows given so far, or since [`RowStream::count_anew`].
     pub fn tag(&self) -> CommandTag {
         match self.tag.command {
             command @ ("SELECT" | "FETCH") => CommandTag::counted(command, self.given),
