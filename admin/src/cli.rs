@@ -71,6 +71,12 @@ pub enum Command {
     },
     /// Show the grid and its instances.
     GridDisplay,
+    /// Show what happened in the grid, the newest last: changes, and every transition of an element with its cause.
+    GridEvents {
+        /// How many of the newest; 1000 are kept.
+        #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        last: u32,
+    },
     /// Create a database on all data instances, and load it.
     DbCreate {
         /// Name of the database.

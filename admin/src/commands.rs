@@ -56,6 +56,7 @@ impl Session {
         match command {
             Command::GridCreate { name, k } => self.grid_create(name, *k).await,
             Command::GridDisplay => self.grid_display().await,
+            Command::GridEvents { last } => self.grid_events(*last).await,
             Command::DbCreate { database, replica_sets, instance, wait } => {
                 let request = pb::DbCreateRequest {
                     database: database.clone(),
@@ -165,6 +166,16 @@ impl Session {
         self.print(&reply, || {
             let stale = reply.stale.as_ref().map(|stale| render::stale(stale, self.zone) + "\n").unwrap_or_default();
             stale + &render::grid(&reply, self.zone)
+        })?;
+        Ok(if reply.stale.is_some() { Exit::Unreachable } else { Exit::Done })
+    }
+
+    async fn grid_events(&self, last: u32) -> Result<Exit, Failure> {
+        let send = async |mut client: pb::AdminClient<_>| client.grid_events(pb::GridEventsRequest { last }).await;
+        let reply = self.grid.call(Kind::Question, LIMIT, send).await?;
+        self.print(&reply, || {
+            let stale = reply.stale.as_ref().map(|stale| render::stale(stale, self.zone) + "\n").unwrap_or_default();
+            stale + &render::events(&reply, self.zone)
         })?;
         Ok(if reply.stale.is_some() { Exit::Unreachable } else { Exit::Done })
     }

@@ -183,6 +183,15 @@ pub fn grid(reply: &pb::GridDisplayReply, zone: Zone) -> String {
     )
 }
 
+/// Events, one a line, with the number of the change that each belongs to.
+#[must_use]
+pub fn events(reply: &pb::GridEventsReply, zone: Zone) -> String {
+    let columns = [text("Date/Time of Event "), number("Seq"), text("Event")];
+    let row = |event: &pb::Event| vec![zone.event(event.at_ms), event.sequence.to_string(), event.text.clone()];
+    let rows: Vec<Vec<String>> = reply.events.iter().map(row).collect();
+    format!("Grid events as of {}\n\n{}", zone.ctime(reply.as_of_ms), table::render(&columns, &rows))
+}
+
 /// Instances, one a line.
 #[must_use]
 pub fn instances(instances: &[pb::Instance], zone: Zone) -> String {

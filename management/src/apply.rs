@@ -453,7 +453,7 @@ impl Model {
         message: &str,
     ) -> Result<(), Refused> {
         let element = self.elements.get_mut(&number).ok_or(Refused::NoElementNumber(number))?;
-        let from = element.status;
+        let (from, database, instance) = (element.status, element.database, element.instance);
         if !allowed(from, to) {
             return Err(Refused::Forbidden { element: number, from: from.word().to_owned(), to: to.word().to_owned() });
         }
@@ -466,7 +466,10 @@ impl Model {
             _ => {}
         }
         let why = if message.is_empty() { String::new() } else { format!(": {message}") };
-        self.note(at, format!("element {number} {} → {}{why}", from.word(), to.word()));
+        let database = self.databases.get(&database).map(|database| database.name.as_str()).unwrap_or_default();
+        let instance = self.instances.get(&instance).map(Instance::full_name).unwrap_or_default();
+        let text = format!("database {database}, element {number} on {instance}: {} → {}{why}", from.word(), to.word());
+        self.note(at, text);
         Ok(())
     }
 

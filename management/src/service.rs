@@ -355,6 +355,16 @@ impl<P: Port> pb::Admin for AdminService<P> {
         self.question(request, status::grid_display, there, |reply, stale| reply.stale = Some(stale)).await
     }
 
+    async fn grid_events(
+        &self,
+        request: Request<pb::GridEventsRequest>,
+    ) -> Result<Response<pb::GridEventsReply>, GrpcStatus> {
+        let last = request.get_ref().last;
+        let answer = |model: &Model, live: &LiveView| status::grid_events(model, live, last);
+        let there = |mut client: AdminClient<Channel>, request| async move { client.grid_events(request).await };
+        self.question(request, answer, there, |reply, stale| reply.stale = Some(stale)).await
+    }
+
     async fn db_create(
         &self,
         request: Request<pb::DbCreateRequest>,

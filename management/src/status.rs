@@ -10,7 +10,9 @@ use quorate_proto::admin as pb;
 
 use crate::command::Refused;
 use crate::lifecycle::{Status, Target};
-use crate::model::{Database, DatabaseNumber, Element, ElementNumber, Instance, InstanceNumber, Millis, Model, SetId};
+use crate::model::{
+    Database, DatabaseNumber, Element, ElementNumber, Event, Instance, InstanceNumber, Millis, Model, SetId,
+};
 use crate::repair::LOST_FILES;
 
 mod verdict;
@@ -88,6 +90,23 @@ pub fn grid_display(model: &Model, live: &LiveView) -> Result<pb::GridDisplayRep
         databases,
         verdict,
         next_steps,
+    })
+}
+
+/// The `last` newest of the events that are kept; 0: all.
+///
+/// # Errors
+/// When there is no grid.
+pub fn grid_events(model: &Model, live: &LiveView, last: u32) -> Result<pb::GridEventsReply, Refused> {
+    if model.grid.is_none() {
+        return Err(Refused::NoGrid);
+    }
+    let older = if last == 0 { 0 } else { model.events.len().saturating_sub(last as usize) };
+    let event = |event: &Event| pb::Event { sequence: event.sequence, at_ms: event.at_ms, text: event.text.clone() };
+    Ok(pb::GridEventsReply {
+        as_of_ms: live.now_ms,
+        events: model.events.iter().skip(older).map(event).collect(),
+        stale: None,
     })
 }
 

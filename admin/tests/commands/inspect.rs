@@ -147,3 +147,29 @@ RS DS Elem Host  Instance  Up Status   Can load Message
         "Error 13: Database database1 is not loaded\n  Load it first: quorate-admin dbLoad database1\n"
     );
 }
+
+#[test]
+fn events_tell_what_happened_and_why() {
+    let grid = Grid::made();
+    assert_eq!(grid.run("dbCreate database1 -replica-sets 1").code, 0);
+    grid.group.report(2, 2, Status::CreateFailed, "no space left on the disk");
+    let shown = grid.run("gridEvents --last 3");
+    assert_eq!(shown.code, 0, "{shown:?}");
+    assert_eq!(
+        shown.out,
+        "\
+Grid events as of Thu Feb 22 07:37:28 PST 2018
+
+Date/Time of Event  Seq Event
+------------------- --- -----------------------------------------------------------------------------------------------------
+2018-02-22 07:37:28   8 database database1 defined with 1 replica sets
+2018-02-22 07:37:25   9 database database1, element 2 on host2.instance1: uncreated → creating
+2018-02-22 07:37:25   9 database database1, element 2 on host2.instance1: creating → create failed: no space left on the disk
+"
+    );
+    let all: Vec<String> = grid.run("gridEvents").out.lines().map(str::to_owned).collect();
+    assert!(all.iter().any(|line| line.ends_with("instance host1.instance1 is up (incarnation 1)")), "{all:#?}");
+    assert_eq!(grid.run("gridEvents --last 0").code, 2);
+    let json: serde_json::Value = serde_json::from_str(&grid.run("--json gridEvents --last 1").out).expect("JSON");
+    assert_eq!(json["events"].as_array().map(Vec::len), Some(1));
+}

@@ -65,7 +65,10 @@ fn a_restart_that_nobody_noticed_is_recorded() {
     accept(&mut model, up(3, 2));
     assert_eq!(statuses(&model, 3), [Status::Loading; 3]);
     let texts: Vec<&str> = model.events.iter().rev().take(7).map(|event| event.text.as_str()).collect();
-    assert!(texts.contains(&"element 9 opened → down: the instance was restarted"), "{texts:?}");
+    assert!(
+        texts.contains(&"database demo, element 9 on host3.instance1: opened → down: the instance was restarted"),
+        "{texts:?}"
+    );
 }
 
 #[test]
@@ -112,7 +115,8 @@ fn every_step_is_an_event() {
     let events: Vec<&str> = model.events.iter().rev().take(3).map(|event| event.text.as_str()).collect();
     assert_eq!(
         events,
-        ["element 1 loading → loaded: ready", "element 1 creating → loading", "element 1 uncreated → creating"]
+        ["loading → loaded: ready", "creating → loading", "uncreated → creating"]
+            .map(|step| format!("database demo, element 1 on host1.instance1: {step}"))
     );
 }
 
