@@ -15,6 +15,8 @@ use crate::Exit;
 
 /// How long connecting to one instance may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often an instance that owes an answer is asked for a sign of life, and how long it may take to give one. A process that hangs gives none.
+const LIFE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(5));
 
 /// Why a command did not succeed.
 #[derive(Debug, Error)]
@@ -166,7 +168,8 @@ fn unknown(address: &str, why: &str) -> Refused {
 async fn connect(address: &str) -> Result<AdminClient<Channel>, String> {
     let endpoint =
         Endpoint::from_shared(format!("http://{address}")).map_err(|_| "this is not HOST:PORT".to_owned())?;
-    let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT);
+    let endpoint =
+        endpoint.connect_timeout(CONNECT_TIMEOUT).http2_keep_alive_interval(LIFE.0).keep_alive_timeout(LIFE.1);
     match tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect()).await {
         Ok(Ok(channel)) => Ok(AdminClient::new(channel)),
         Ok(Err(error)) => {

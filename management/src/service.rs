@@ -35,6 +35,9 @@ use crate::status::{self, LiveView};
 pub const ACTIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a connection to another instance may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often another instance that owes an answer is asked for a sign of life, and how long it may take to give one: a process that hangs, or a
+/// network that swallows everything, is no reason to wait for ever.
+const LIFE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
 /// Between two looks for the active instance.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Counts how often a request was forwarded.
@@ -271,7 +274,7 @@ impl<P: Port> AdminService<P> {
         &self,
         request: Request<Q>,
         answer: impl Fn(&Model, &LiveView) -> Result<T, Refused> + Send + Sync,
-        there: impl Fn(AdminClient<Channel>, Request<Q>) -> A + Send,
+        there: impl Fn(AdminClient<Channel>, Request<Q>) -> A + Send + Sync,
         stale: impl Fn(&mut T, pb::Stale) + Send,
     ) -> Result<Response<T>, GrpcStatus>
     where
@@ -283,7 +286,13 @@ impl<P: Port> AdminService<P> {
             let model = self.port.read().await?;
             answer(&model, &self.port.live()).map_err(PortError::Refused)
         };
-        let reason = match self.ask(&request, read, there).await {
+        let gone = |answer: &Result<Answer<T>, PortError>| matches!(answer, Ok(Answer::There(Err(status))) if status.details().is_empty());
+        let mut asked = self.ask(&request, &read, &there).await;
+        if gone(&asked) {
+            // By now another one may be active. What changes nothing may be asked twice.
+            asked = self.ask(&request, &read, &there).await;
+        }
+        let reason = match asked {
             Ok(Answer::Here(reply)) => return Ok(Response::new(reply)),
             Ok(Answer::There(Err(status))) if status.details().is_empty() => status.message().to_owned(),
             Ok(Answer::There(reply)) => return reply,
@@ -307,7 +316,10 @@ enum Answer<T> {
 }
 
 async fn connect(address: &str) -> Result<AdminClient<Channel>, tonic::transport::Error> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))?.connect_timeout(CONNECT_TIMEOUT);
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(LIFE.0)
+        .keep_alive_timeout(LIFE.1);
     Ok(AdminClient::new(endpoint.connect().await?))
 }
 

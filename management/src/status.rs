@@ -34,6 +34,9 @@ pub struct LiveView {
     pub sessions: BTreeMap<String, u32>,
 }
 
+/// Why an instance counts as gone although its process is there.
+pub const SILENT: &str = "the instance does not answer";
+
 /// An instance that does not answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreachable {

@@ -236,6 +236,12 @@ fn what_does_not_answer_is_down_at_once() {
     assert!(status.replica_sets[1].available);
     let instance = &grid_display(&model, &view).expect("a grid").instances[1];
     assert_eq!((instance.up, instance.since_ms), (false, THEN + 700), "not the time when it came up");
+    assert!(status.next_steps[0].starts_with("start instance host2.instance1 ("), "{:?}", status.next_steps);
+    // Where its process is still there it cannot simply be started.
+    view.unreachable.insert(2, Unreachable { reason: SILENT.to_owned(), since_ms: THEN + 700 });
+    let status = database_status(&model, "demo", &view).expect("it exists");
+    let advice = "instance host2.instance1 does not answer: if its process hangs, end it and start it again (on host2: quorate start --config FILE)";
+    assert_eq!(status.next_steps, [advice]);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use quorate_proto::admin as pb;
 
-use super::{LiveView, Seen, View};
+use super::{LiveView, SILENT, Seen, View};
 use crate::lifecycle::{Status, Target};
 use crate::model::{Instance, Model};
 use crate::repair::LOST_FILES;
@@ -121,8 +121,10 @@ impl View<'_> {
                 self.model.instances.get(&seen.element.instance).map(Instance::full_name).unwrap_or_default();
             let repair = |command: String| format!("repair what element {number} says, then: {command}");
             let step = match seen.status {
-                Status::Down => start(self.model.instances.get(&seen.element.instance)),
-                Status::Uncreated if self.waits(seen) => start(self.model.instances.get(&seen.element.instance)),
+                Status::Down => start(self.model.instances.get(&seen.element.instance), self.live),
+                Status::Uncreated if self.waits(seen) => {
+                    start(self.model.instances.get(&seen.element.instance), self.live)
+                }
                 Status::CreateFailed => repair(format!("quorate-admin dbCreate {name} -instance {instance}")),
                 Status::LoadFailed if has_lost_files(seen) => {
                     if sets.iter().any(|set| set.number == seen.set && set.available) {
@@ -159,7 +161,7 @@ pub(super) fn of_grid(model: &Model, live: &LiveView) -> (String, Vec<String>) {
         .values()
         .filter(|instance| !instance.up || live.unreachable.contains_key(&instance.number))
         .collect();
-    let steps = down.iter().map(|instance| start(Some(instance))).collect();
+    let steps = down.iter().map(|instance| start(Some(instance), live)).collect();
     let verb = if down.len() == 1 { "is" } else { "are" };
     let text = match down.len() {
         0 => "all instances are up".to_owned(),
@@ -169,9 +171,18 @@ pub(super) fn of_grid(model: &Model, live: &LiveView) -> (String, Vec<String>) {
 }
 
 /// What brings an instance back.
-fn start(instance: Option<&Instance>) -> String {
+fn start(instance: Option<&Instance>, live: &LiveView) -> String {
     let Some(instance) = instance else { return "start the instance".to_owned() };
-    format!("start instance {} (on {}: quorate start --config FILE)", instance.full_name(), instance.spec.host)
+    let (name, host) = (instance.full_name(), &instance.spec.host);
+    // When the connection is given up, too, the first sign is still known.
+    let seen = live.unreachable.get(&instance.number).map(|unreachable| unreachable.reason.as_str());
+    let silent = seen == Some(SILENT) || (!instance.up && instance.message == SILENT);
+    let what = if silent {
+        format!("instance {name} does not answer: if its process hangs, end it and start it again")
+    } else {
+        format!("start instance {name}")
+    };
+    format!("{what} (on {host}: quorate start --config FILE)")
 }
 
 fn has_lost_files(seen: &Seen) -> bool {

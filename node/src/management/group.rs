@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use quorate_management::orders::{Orders, orders};
 use quorate_management::service::PortError;
-use quorate_management::status::{LiveView, Unreachable};
+use quorate_management::status::{LiveView, SILENT, Unreachable};
 use quorate_management::{Command, ElementNumber, InstanceNumber, Millis, Model, Refused, Reply, Status, repair};
 use quorate_raft::peers::Peers;
 use quorate_raft::{Group, QUORUM_WAIT};
@@ -283,7 +283,7 @@ impl ManagementGroup {
                 return Some("no connection to the instance".to_owned());
             }
             let silent = heard.get(&instance).is_none_or(|heard| heard.at.elapsed() >= SILENCE_MAX);
-            (settled && silent).then(|| "the instance does not answer".to_owned())
+            (settled && silent).then(|| SILENT.to_owned())
         };
         model.instances.keys().filter_map(|instance| Some((*instance, reason(*instance)?))).collect()
     }
