@@ -423,6 +423,7 @@ impl Instance {
             config: quorate_txn::coordinator::Config {
                 replica_set_timeout: self.config.replica_set_timeout,
                 transaction_memory: usize::try_from(self.config.transaction_memory).context("transaction_memory")?,
+                on_panic: |what| quorate_raft::fatal(what),
                 ..quorate_txn::coordinator::Config::default()
             },
         });

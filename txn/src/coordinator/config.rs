@@ -26,6 +26,8 @@ pub struct Config {
     pub staged_batch: usize,
     /// Outcomes and unlocks that are on their way to one set at a time.
     pub outcomes_in_flight: usize,
+    /// Called when work behind the sessions has panicked: outcomes would not be told any more, so the process must end.
+    pub on_panic: fn(&str),
     #[doc(hidden)]
     pub breaks: Breaks,
 }
@@ -62,6 +64,7 @@ impl Default for Config {
             transaction_memory: 64 << 20,
             staged_batch: crate::protocol::STAGED_BATCH_BYTES_MAX,
             outcomes_in_flight: 256,
+            on_panic: |what| tracing::error!("{what}"),
             breaks: Breaks::default(),
         }
     }

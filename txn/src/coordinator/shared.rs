@@ -1,10 +1,12 @@
 //! What all transactions of a coordinator share: the way to the sets, ids, open snapshots, and the tasks behind.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -128,7 +130,12 @@ impl Shared {
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.lock().spawn(task);
+        let (task, on_panic) = (AssertUnwindSafe(task).catch_unwind(), self.config.on_panic);
+        self.tasks.lock().spawn(async move {
+            if task.await.is_err() {
+                on_panic("work of the transaction coordinator panicked");
+            }
+        });
     }
 
     /// Ends all tasks at once. What they had not delivered stays undone, so the watermark stays as well.
