@@ -2,7 +2,8 @@
 //!
 //! A participant that waits too long asks all others. Any committed: commit. All prepared: commit at the highest prepare
 //! timestamp. Any not prepared: that one first replicates a refusal, so that a late prepare is rejected there, and all
-//! abort. Any forgotten: all abort, since a commit is forgotten only when all participants have applied it. A gateway's crash, a leader's change and lost messages all end here.
+//! abort. Any forgotten: all abort, since a commit is forgotten only when all participants have applied it; what came here
+//! while the others were asked counts first. A gateway's crash, a leader's change and lost messages all end here.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -89,7 +90,9 @@ impl ReplicaSet {
         let mut decision = decide(at, &answers);
         // A set forgets an outcome only once all have it: then it came here while the others were asked, and says more
         // than that one has forgotten it.
-        if answers.iter().any(|answer| matches!(answer, Some(TxnStatus::Forgotten)))
+        let forgotten = answers.iter().any(|answer| matches!(answer, Some(TxnStatus::Forgotten)));
+        if forgotten
+            && !answers.iter().any(|answer| matches!(answer, Some(TxnStatus::Ended(_))))
             && let Ok(Some(Applied::Ended(known))) = self.recorded(txn)
         {
             decision = Some(known);
