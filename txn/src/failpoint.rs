@@ -30,7 +30,7 @@ pub const CRASHES: &[&str] = &[
 pub const STEPS: &[&str] = &["element.open", "element.close", "element.destroy"];
 
 /// Steps of an element that stand still until something else is wanted of it: `NAME=hold`.
-pub const PAUSES: &[&str] = &["element.load", "element.close"];
+pub const PAUSES: &[&str] = &["element.close"];
 
 /// What an armed point does.
 #[derive(Debug)]

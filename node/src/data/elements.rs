@@ -355,10 +355,6 @@ async fn step(elements: &Arc<Elements>, entry: &Entry, order: &ElementOrder) -> 
         (Goal::Open | Goal::Loaded, Status::Loading) => {
             let Some(group) = state.element.as_ref().and_then(|element| element.group()) else { return false };
             match loading(&group) {
-                None if failpoint::holds("element.load") => {
-                    entry.state.lock().message = "failpoint element.load".to_owned();
-                    false
-                }
                 None => {
                     let caught_up = match (group.copies().installed > 0, state.made) {
                         (true, _) => "caught up from a copy and the log",

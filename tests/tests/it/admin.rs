@@ -73,11 +73,16 @@ async fn t05_t06_t07_t08_t09_the_four_sections_of_a_healthy_database_are_there_i
         "Completely loaded replica sets: 3 (of 3)",
         "Open elements: 9 (of 9)",
         "Database demo element level status as of ",
-        "Host ",
+        "\nHost      Instance  Elem Status Date/Time of Event  Message",
         "Database demo Replica Set status as of ",
-        "RS DS Elem Host ",
+        "\nRS DS Elem Host      Instance  Status Date/Time of Event  Message",
+        // The number of a set stands once.
+        "\n 1  1    1 localhost instance1 opened ",
+        "\n    2    2 localhost instance2 opened ",
         "Database demo Data Space Group status as of ",
-        "DS RS Elem Host ",
+        "\nDS RS Elem Host      Instance  Status Date/Time of Event  Message",
+        "\n 1  1    1 localhost instance1 opened ",
+        "\n    2    4 localhost instance1 opened ",
     ] {
         let at = rest.find(part).unwrap_or_else(|| panic!("{part:?} is missing or in the wrong place:\n{text}"));
         rest = &rest[at + part.len()..];

@@ -1,6 +1,8 @@
 //! Elements for which the log does not reach back far enough: they get a copy of their leader's store, and what was written meanwhile.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use quorate_tests::grid::{Grid, Options, SETTLE};
 use quorate_tests::proxy::Link;
@@ -115,5 +117,53 @@ async fn a_copy_whose_source_dies_half_way_is_sent_again() {
     for number in 1..=3 {
         assert_eq!(grid.session(number).number("SELECT count(*) FROM t").await.unwrap(), i64::from(ROWS));
     }
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t23_t38_the_way_back_of_an_element_can_be_followed() {
+    let mut grid = grid_with_rows(40_000, true).await;
+    let leader = grid.leader(1).await;
+    let away = leader % 3 + 1;
+    let name = format!("instance{away}");
+    grid.kill(away);
+    write_until_purged(&grid, leader).await;
+    // A copy of some 10 MiB then takes seconds.
+    for other in (1..=3).filter(|number| *number != away) {
+        grid.network().set_between(away, [other], Link::Open(Duration::from_millis(60)));
+    }
+    let before = SystemTime::now();
+    grid.restart(away);
+    let (words, progress) = (Mutex::new(Vec::<String>::new()), Mutex::new(BTreeSet::<String>::new()));
+    let message = eventually("it is open again", SETTLE, async || {
+        let status = grid.status().await?;
+        let (its, others): (Vec<_>, Vec<_>) = status.elements.iter().partition(|element| element.instance == name);
+        anyhow::ensure!(its.len() == 1, "{its:?}");
+        let mut words = words.lock().unwrap();
+        if words.last() != Some(&its[0].status) {
+            words.push(its[0].status.clone());
+        }
+        if its[0].status == "loading" {
+            let since = UNIX_EPOCH + Duration::from_millis(u64::try_from(its[0].since_ms)?);
+            assert!(since >= before && since <= SystemTime::now(), "{:?}", its[0]);
+            if others.iter().all(|element| element.status == "opened") {
+                progress.lock().unwrap().insert(its[0].message.clone());
+            }
+        }
+        anyhow::ensure!(its[0].status == "opened", "{:?}", its[0]);
+        Ok(its[0].message.clone())
+    })
+    .await;
+    let (words, progress) = (words.into_inner().unwrap(), progress.into_inner().unwrap());
+    assert!(words.iter().any(|word| word == "loading"), "{words:?}");
+    let of_copy = |message: &&String| message.starts_with("receiving a copy: ") && message.ends_with(" MiB");
+    assert!(progress.iter().filter(of_copy).count() > 1, "it says how far it is, while the others serve: {progress:?}");
+    assert_eq!(message, "caught up from a copy and the log");
+    // What happened can be read later, too.
+    let events = grid.admin().run(&["gridEvents"]).await.done().unwrap();
+    let steps = [": opened → down: ", ": down → loading", ": loading → loaded"];
+    let places: Vec<_> = steps.iter().map(|step| events.find(&format!("on localhost.{name}{step}"))).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} in {events}");
+    assert!(events.contains(": caught up from a copy and the log"), "{events}");
     grid.finish().await;
 }

@@ -2,7 +2,7 @@
 //!
 //! Each has a program in `tests/drivers/`, which ends with an error at the first thing that is not as it should be. The programs pass on PostgreSQL
 //! too: `PGHOST=… PGPORT=… PGUSER=… PGDATABASE=… PROGRAM` runs one by hand. Here they run on the gateways of one grid in turn, one after another:
-//! most create tables in transaction blocks, and of two such blocks that overlap one is told to begin again. `scripts/install-prerequisites test` has put the drivers where this looks for them.
+//! most create tables in transaction blocks, and of two such blocks that overlap one is told to begin again. The examples of `docs/sql.md` run, too. `scripts/install-prerequisites test` has put the drivers where this looks for them.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -92,5 +92,48 @@ async fn published_drivers_read_what_they_wrote_and_find_their_way_about() {
         }
     }
     assert!(report.is_empty(), "{report}");
+    grid.finish().await;
+}
+
+/// The examples in a language that `docs/sql.md` gives.
+fn examples<'t>(reference: &'t str, language: &str) -> Vec<&'t str> {
+    let begins = format!("```{language}\n");
+    reference.split(&begins).skip(1).map(|rest| rest.split("```").next().expect("split gives at least one")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_of_the_reference_run() {
+    let mut grid = Grid::start().await;
+    let port = grid.instance(2).sql_port;
+    let mut session = grid.session(1);
+    session.batch("CREATE TABLE customer (id bigint PRIMARY KEY, name text, country text)").await.unwrap();
+    session.batch("INSERT INTO customer VALUES (1, 'Ana', 'CL'), (2, 'Bo', 'DK')").await.unwrap();
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/sql.md");
+    let reference = std::fs::read_to_string(reference).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (mut report, mut ran) = (String::new(), Vec::new());
+    // What makes a program of the lines that are shown.
+    for (language, file, before, behind) in [
+        ("python", "example.py", "", ""),
+        ("js", "example.js", "(async () => {\n", "if (rows[0].name !== 'Ana') throw rows;\nawait pool.end();\n})();\n"),
+        (
+            "java",
+            "Example.java",
+            "import java.sql.*;\nclass Example {\npublic static void main(String[] arguments) throws Exception {\n",
+            "}\n}\n",
+        ),
+    ] {
+        for example in examples(&reference, language) {
+            let program = folder.path().join(file);
+            std::fs::write(&program, [before, &example.replace("7500", &port.to_string()), behind].concat()).unwrap();
+            if let Err(failure) = run(&[program.to_str().unwrap()], port).await {
+                writeln!(report, "{example}{failure}").unwrap();
+            }
+            ran.push(language);
+        }
+    }
+    assert!(report.is_empty(), "{report}");
+    assert_eq!(ran, ["python", "python", "js", "java"]);
+    assert_eq!(session.number("SELECT amount::bigint FROM wallet").await.unwrap(), 10);
     grid.finish().await;
 }

@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use quorate_tests::grid::{Grid, SETTLE};
+use quorate_tests::grid::{Grid, Options, SETTLE};
 use quorate_tests::history::Outcome;
+use quorate_tests::proxy::Link;
 use quorate_tests::sql::Failure;
 use quorate_tests::wait::eventually;
 
@@ -14,7 +15,10 @@ const DECIDED_WITHIN: Duration = Duration::from_secs(4);
 
 /// A grid with a table whose rows lie in all sets, so that one UPDATE prepares everywhere.
 async fn grid_with_rows() -> Grid {
-    let grid = Grid::start().await;
+    with_rows(Grid::start().await).await
+}
+
+async fn with_rows(grid: Grid) -> Grid {
     let mut session = grid.session(1);
     session
         .batch("CREATE TABLE spread (id bigint PRIMARY KEY, v bigint NOT NULL) DISTRIBUTE BY HASH (id)")
@@ -70,6 +74,39 @@ async fn t77_a_gateway_that_dies_before_all_prepared_leaves_nothing() {
     let (before, after, told) = crash(&mut grid, 2, 2, "gateway.before_prepare").await;
     assert_eq!(after, before, "participants without a prepare record mean rollback");
     assert_eq!(told, Outcome::Unknown, "the connection broke during a commit");
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t77_what_one_participant_never_prepared_is_rolled_back() {
+    let mut grid = with_rows(Grid::start_with(Options { proxied: true, ..Options::default() }).await).await;
+    grid.kill(2);
+    grid.restart_with(2, &["gateway.after_first_prepare=exit".to_owned()]);
+    grid.settled().await;
+    // Each instance leads one of the sets.
+    grid.leaders_spread().await;
+    let mut session = grid.session(2);
+    session.batch("BEGIN; UPDATE spread SET v = v + 1").await.unwrap();
+    // The prepare for one of them stays on its way, until its sender is gone.
+    grid.network().set(2, 3, Link::Silent);
+    let told = session.batch("COMMIT").await;
+    assert!(matches!(told, Err(Failure::Unknown(_))), "{told:?}");
+    assert!(!grid.instance(2).ended(Duration::from_secs(10)).await.success());
+    let start = Instant::now();
+    let sum = eventually("the transaction is decided", SETTLE, async || {
+        Ok(grid.session(1).number("SELECT sum(v) FROM spread").await?)
+    })
+    .await;
+    let waited = start.elapsed();
+    // Behind a proxy it is silence that tells of a process's end, and a call may wait behind what the cut link holds.
+    assert!(sum == 0 && waited < DECIDED_WITHIN * 2, "{sum} after {waited:?}");
+    // Nor does it come back with the instance, or with what was on its way.
+    grid.network().heal();
+    grid.restart(2);
+    grid.settled().await;
+    for number in 1..=3 {
+        assert_eq!(grid.session(number).number("SELECT sum(v) FROM spread").await.unwrap(), 0);
+    }
     grid.finish().await;
 }
 

@@ -1,12 +1,13 @@
 //! The management group: what it recorded survives each of its members, and databases go on without it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use quorate_proto::admin::GridDisplayReply;
 use quorate_tests::admin::Admin;
 use quorate_tests::grid::{DATABASE, Grid, Options, SETTLE};
+use quorate_tests::proxy::Link;
 use quorate_tests::sql::Session;
 use quorate_tests::wait::eventually;
 
@@ -129,13 +130,71 @@ async fn without_a_majority_of_the_management_instances_nothing_is_changed_and_t
     grid.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn t115_a_standby_has_what_was_recorded_within_a_second() {
+    let mut grid = Grid::start_with(Options { proxied: true, ..Options::default() }).await;
+    let shown = display(grid.admin()).await.unwrap();
+    let standby = shown.instances.iter().find(|instance| instance.management && !instance.active).unwrap();
+    let standby = standby.number as usize;
+    grid.admin().run(&["dbClose", DATABASE]).await.done().unwrap();
+    let recorded = display(grid.admin()).await.unwrap().sequence;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Cut off from the others it can tell only what it has itself.
+    grid.link_all(standby, Link::Silent);
+    let alone = Admin::new([grid.instance(standby).peer_port]).run(&["--json", "gridDisplay"]).await;
+    assert_eq!(alone.code, 3, "{alone:?}");
+    let alone: GridDisplayReply = serde_json::from_str(&alone.out).unwrap();
+    assert!(alone.stale.is_some() && alone.sequence >= recorded, "{} of {recorded}", alone.sequence);
+    grid.network().heal();
+    grid.admin().run(&["dbOpen", DATABASE, "--wait=25"]).await.done().unwrap();
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_a_manager_that_hangs() {
+    let mut grid = Grid::start().await;
+    let shown = display(grid.admin()).await.unwrap();
+    let active = shown.instances.iter().find(|instance| instance.active).unwrap().number as usize;
+    grid.instance(active).signal("STOP");
+    // A standby would pass the question on to it; it itself takes connections and answers nothing.
+    for first in [active % 3 + 1, active] {
+        let ports = [first, first % 3 + 1].map(|number| grid.instance(number).peer_port);
+        let start = Instant::now();
+        let status = Admin::new(ports).run(&["dbStatus", DATABASE]).await;
+        assert_eq!(status.code, 0, "{status:?}");
+        assert!(start.elapsed() < Duration::from_secs(12), "it took {:?}", start.elapsed());
+    }
+    grid.instance(active).signal("CONT");
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_management_instance_is_enough_and_databases_work_without_it() {
+    let mut grid = managed_by(1, 3, 1).await;
+    let mut session = grid.session(2);
+    session.batch("CREATE TABLE t (id bigint PRIMARY KEY)").await.unwrap();
+    grid.admin().run(&["dbCreate", "other", "--replica-sets", "1", "--wait=25"]).await.done().unwrap();
+    grid.kill(1);
+    for id in 1..=100 {
+        undisturbed(&mut session, &format!("INSERT INTO t VALUES ({id})")).await;
+    }
+    let status = grid.admin().run(&["dbStatus", DATABASE]).await;
+    assert_eq!(status.code, 3, "{status:?}");
+    grid.restart(1);
+    grid.settled().await;
+    let shown = display(grid.admin()).await.unwrap();
+    assert_eq!(shown.databases, [DATABASE, "other"], "what was recorded is still known");
+    assert_eq!(grid.session(1).number("SELECT count(*) FROM t").await.unwrap(), 100);
+    grid.finish().await;
+}
+
 /// Rows of the table, some in each of two sets.
 const ROWS: i64 = 16;
 const MANAGERS: usize = 3;
 
-/// Six instances with two replica sets, of which one lies on the management instances, and the other one on the others.
-async fn managers_apart() -> Grid {
-    let options = Options { instances: 6, managers: Some(MANAGERS), replica_sets: 2, ..Options::default() };
+/// Instances of which the first ones manage, with an open database.
+async fn managed_by(managers: usize, instances: usize, replica_sets: u32) -> Grid {
+    let options = Options { instances, managers: Some(managers), replica_sets, ..Options::default() };
     let grid = Grid::start_processes(options).await;
     eventually("the grid is made", SETTLE, async || {
         // An attempt whose answer was lost counts when the grid is there.
@@ -152,7 +211,8 @@ async fn managers_apart() -> Grid {
         Ok(())
     })
     .await;
-    grid.admin().run(&["dbCreate", DATABASE, "--replica-sets", "2", "--wait=25"]).await.done().unwrap();
+    let sets = replica_sets.to_string();
+    grid.admin().run(&["dbCreate", DATABASE, "--replica-sets", &sets, "--wait=25"]).await.done().unwrap();
     grid.admin().run(&["dbOpen", DATABASE, "--wait=25"]).await.done().unwrap();
     grid.settled().await;
     grid
@@ -178,7 +238,8 @@ async fn undisturbed(session: &mut Session, sql: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn t118_t119_databases_work_without_any_management_instance() {
     const ROUNDS: i64 = 30;
-    let mut grid = managers_apart().await;
+    // Of the two sets one lies on the management instances, and the other one on the others.
+    let mut grid = managed_by(MANAGERS, 6, 2).await;
     let shown = display(grid.admin()).await.unwrap();
     assert_eq!(shown.instances.iter().filter(|instance| instance.management).count(), MANAGERS);
     let (lost, kept) = (sets_of(&grid, true).await, sets_of(&grid, false).await);

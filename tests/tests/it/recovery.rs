@@ -342,6 +342,34 @@ async fn t42_d08_failures_in_several_replica_sets_at_once_and_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn d08_the_successor_of_a_lost_leader_may_be_lost_too() {
+    let mut grid = Grid::start_with(Options { instances: 5, k: 5, replica_sets: 1, ..Options::default() }).await;
+    let gateways = grid.gateways();
+    Bank::create(&gateways, ACCOUNTS).await.unwrap();
+    let bank = Bank::start(&gateways, ACCOUNTS, 4, 1, 42);
+    progress(&bank, 100).await;
+    let mut lost = Vec::new();
+    for _ in 0..2 {
+        let victim = eventually("another one leads", SETTLE, async || {
+            let leader = grid.leader(1).await;
+            anyhow::ensure!(!lost.contains(&leader), "still {leader}");
+            Ok(leader)
+        })
+        .await;
+        grid.kill(victim);
+        lost.push(victim);
+        progress(&bank, 100).await;
+    }
+    let status = grid.status().await.unwrap();
+    let down = status.elements.iter().filter(|element| element.status == "down").count();
+    assert_eq!((down, status.load.as_str()), (2, "loaded-functional"), "{}", status.verdict);
+    lost.iter().for_each(|number| grid.restart(*number));
+    grid.settled().await;
+    bank.finish().await.unwrap();
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn t18_an_open_transaction_whose_link_breaks_is_rolled_back_and_its_repetition_succeeds() {
     let mut grid = Grid::start_with(Options { proxied: true, ..Options::default() }).await;
     // Each instance leads a set, so that the transaction needs the link.
@@ -376,6 +404,25 @@ async fn t18_an_open_transaction_whose_link_breaks_is_rolled_back_and_its_repeti
     for number in 1..=3 {
         assert!(grid.instance(number).is_running(), "instance{number} ended");
     }
+    grid.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t18_an_open_transaction_that_others_overtook_while_it_was_cut_off_is_refused_and_its_repetition_succeeds() {
+    let grid = Grid::start_with(Options { proxied: true, ..Options::default() }).await;
+    grid.leaders_spread().await;
+    let mut session = grid.session(1);
+    session.batch("CREATE TABLE t (id bigint PRIMARY KEY, v bigint) DISTRIBUTE BY HASH (id)").await.unwrap();
+    session.batch("INSERT INTO t SELECT i, 0 FROM generate_series(1, 12) AS g(i)").await.unwrap();
+    session.batch("BEGIN; UPDATE t SET v = v + 1; SELECT * FROM t FOR UPDATE").await.unwrap();
+    grid.link_all(1, Link::Silent);
+    // The others have a majority of each set. Locks of a gateway that is silent hold nobody up for long.
+    retried(SETTLE, || async { grid.session(2).batch("UPDATE t SET v = v + 10").await }).await.unwrap();
+    grid.network().heal();
+    grid.settled().await;
+    assert_eq!(session.refused("COMMIT").await, "40001");
+    retried(SETTLE, || async { grid.session(1).batch("UPDATE t SET v = v + 1").await }).await.unwrap();
+    assert_eq!(grid.session(3).number("SELECT sum(v) FROM t").await.unwrap(), 132, "nothing of the first try is there");
     grid.finish().await;
 }
 
