@@ -56,7 +56,10 @@ impl Model {
     /// Whether the instance has merely not acted yet on what the management group decided about the element.
     fn has_not_begun(&self, element: &Element, reported: Status) -> bool {
         match element.status {
-            Status::Loading => matches!(reported, Status::Unloaded | Status::Uncreated),
+            // Where it is not to be loaded any more, it has begun, and been taken back: after a restart by orders of before.
+            Status::Loading => {
+                matches!(reported, Status::Unloaded | Status::Uncreated) && self.is_to_be_loaded(element)
+            }
             Status::Creating => reported == Status::Uncreated && self.is_to_be_loaded(element),
             Status::Unloaded => reported == Status::Uncreated,
             Status::Destroying => !reported.is_gone(),

@@ -1,7 +1,7 @@
 //! Instances that come, go and tell: what is recorded, and what is not believed.
 
 use super::*;
-use crate::testing::{THEN, a1_open, accept, grid, instance_down, loaded, report, try_report};
+use crate::testing::{THEN, a1_open, accept, all_report, grid, instance_down, loaded, report, try_report};
 
 fn up(instance: InstanceNumber, incarnation: u64) -> Command {
     Command::InstanceUp { instance, incarnation, at_ms: THEN }
@@ -69,6 +69,25 @@ fn a_restart_that_nobody_noticed_is_recorded() {
         texts.contains(&"database demo, element 9 on host3.instance1: opened → down: the instance was restarted"),
         "{texts:?}"
     );
+}
+
+#[test]
+fn an_element_that_loaded_by_old_orders_and_was_taken_back_is_unloaded() {
+    let mut model = a1_open();
+    accept(&mut model, Command::CloseDatabase { name: "demo".to_owned(), at_ms: THEN });
+    all_report(&mut model, Status::Loaded);
+    accept(&mut model, Command::UnloadDatabase { name: "demo".to_owned(), force: false, at_ms: THEN });
+    instance_down(&mut model, 3);
+    accept(&mut model, up(3, 2));
+    assert_eq!(statuses(&model, 3), [Status::Unloaded; 3]);
+    // It knows yet only what it was told before it stopped.
+    for status in [Status::Loading, Status::Unloaded] {
+        let reports = [(3, status), (6, status), (9, status)];
+        for command in model.news(&told(3, 2, &reports), 9) {
+            accept(&mut model, command);
+        }
+        assert_eq!(statuses(&model, 3), [status; 3]);
+    }
 }
 
 #[test]
